@@ -1,0 +1,42 @@
+"""One-sentence answers to bad input: what was wrong, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def near(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
+    """Return the names in `known` that look most like `name` (case is ignored)."""
+    by_folded = {str(k).casefold(): str(k) for k in known}
+    found = difflib.get_close_matches(str(name).casefold(), by_folded, n=count, cutoff=0.5)
+    return [by_folded[f] for f in found]
+
+
+def check_choice(value: str, known: Iterable[str], what: str) -> str:
+    """Return `value` if it is one of `known`; otherwise say which ones there are.
+
+    Raises
+    ------
+    ValueError
+        ``Unknown <what> '<value>': did you mean …? Known: …``
+    """
+    known = [str(k) for k in known]
+    if value in known:
+        return value
+    hint = " or ".join(repr(n) for n in near(value, known))
+    hint = f" did you mean {hint}?" if hint else ""
+    raise ValueError(f"Unknown {what} {value!r}:{hint} Known: {', '.join(known)}.")
+
+
+def check_range(value: float, low: float, high: float, what: str) -> float:
+    """Return `value` if ``low <= value <= high``.
+
+    Raises
+    ------
+    ValueError
+        With the name, the value and the allowed range.
+    """
+    if not low <= value <= high:
+        raise ValueError(f"{what} must lie between {low:g} and {high:g}, but is {value!r}.")
+    return value
