@@ -1,0 +1,76 @@
+# Every target first makes its own set-up (.venv), and does nothing that is already done.
+#
+#   PYTHON=python3.12       the interpreter .venv is made with
+#   PROFILE=laptop          quick (default), laptop or gpu: see notebooks/profiles/
+#   NOTEBOOKS="01 02"       which notebooks to run (default: all)
+#   ARGS="-p SEED=1"        passed on to the command
+
+PYTHON    ?= python3
+PROFILE   ?= quick
+NOTEBOOKS ?=
+ARGS      ?=
+
+VENV := .venv
+PY   := $(VENV)/bin/python
+DONE := $(VENV)/.done
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lab bench figures lint
+.DELETE_ON_ERROR:
+
+help: ## This list
+	@echo 'make <target> [PYTHON=python3.12] [PROFILE=quick|laptop|gpu] [NOTEBOOKS="01 02"] [ARGS="…"]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: $(DONE) ## Make .venv and install everything in it (once, a few minutes)
+
+run: $(DONE) ## Run the notebooks without a browser; results go to runs/
+	@$(PY) -m deeporch.runs --profile $(PROFILE) $(NOTEBOOKS) $(ARGS)
+
+test: $(DONE) lint ## Check everything: style, modules, and every notebook from top to bottom
+	@$(PY) -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=10 $(ARGS)
+
+lab: $(DONE) ## Open the notebooks in JupyterLab
+	@$(PY) -m jupyterlab notebooks $(ARGS)
+
+bench: $(DONE) ## Measure how fast mixtures and features are made
+	@$(PY) tests/benchmarks/bench.py $(ARGS)
+
+figures: $(DONE) ## Redraw every figure from figures/*.csv
+	@$(PY) -m deeporch.plots $(ARGS)
+
+lint: $(DONE) ## Style only (ruff)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+# ---- Set-up ----------------------------------------------------------------------------------------------------------
+# .done is written last, so that a set-up that was stopped starts again; .installing stays behind when it was stopped
+# while packages were being unpacked, and then .venv is made afresh.
+
+$(DONE): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
+	    "DeepOrchestration needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with PYTHON=python3.12." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo \
+	    "'$(PYTHON)' cannot make virtual environments: on Debian or Ubuntu, apt install python3-venv." >&2; exit 1; }
+	@{ test ! -e $(VENV)/.installing && $(PY) -m pip --version >/dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV)
+	@touch $(VENV)/.installing
+	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --disable-pip-version-check --no-deps -e .
+	@rm $(VENV)/.installing
+	@touch $@
+
+# ---- Real recordings for the tests -----------------------------------------------------------------------------------
+# Where they lie beside the repository they are used, and then a test that does not find them fails.
+
+SAMPLES := ../shared/data
+define use_real
+ifneq ($$(wildcard $(SAMPLES)/$(2)),)
+test: export $(1) ?= $$(CURDIR)/$(SAMPLES)/$(2)
+test: export DEEPORCH_REQUIRE_REAL ?= 1
+endif
+endef
+$(eval $(call use_real,DEEPORCH_PHILHARMONIA_ROOT,philharmonia))
+$(eval $(call use_real,DEEPORCH_OTHER_TAKES_ROOT,philharmonia_other_takes))
+$(eval $(call use_real,DEEPORCH_TINYSOL_SAMPLE,tinysol_sample))
+$(eval $(call use_real,DEEPORCH_TARGETS_ROOT,targets))
