@@ -9,8 +9,6 @@ import hashlib
 import inspect
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,43 +23,12 @@ from .checks import check_choice, check_range, near
 from .files import cache_dir
 from .pitches import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
 from .progress import progress
-from .sources import SAMPLE_RATE, Found, philharmonia, recordings, sol, soundfont, tinysol
+from .sources import SAMPLE_RATE, Found, cache, philharmonia, recordings, sol, soundfont, tinysol
+from .sources.cache import tidy
 
 __all__ = ["NoteLibrary", "combine", "load_library", "midi_to_pitch", "pitch_to_midi"]
 
 SOURCES: dict[str, ModuleType] = {"soundfont": soundfont, "tinysol": tinysol, "sol": sol, "philharmonia": philharmonia}
-CACHE_VERSION = 1
-
-# Every library has these columns, in this order, then those of its source.
-COLUMNS = {
-    "instrument": "str",
-    "name": "str",
-    "family": "str",
-    "pitch": "str",
-    "midi": "int64",
-    "dynamic": "str",
-    "technique": "str",
-    "take": "str",
-    "file": "str",
-    "seconds": "float64",
-    "peak": "float64",
-    "loudness": "float64",
-    "fold": "Int64",
-    "string": "string",
-    "retuning": "string",
-    "cents": "Float64",
-    "mute": "string",
-}
-EXTRA_COLUMNS = {
-    "length": "str",
-    "library": "str",
-    "technique_name": "string",
-    "dynamics_id": "Int64",
-    "instance_id": "Int64",
-    "string_id": "Int64",
-    "retuned": "boolean",
-}
-_OPTIONAL = {"take": "1", "technique": "ord", "dynamic": "mf"}  # what a table in memory may leave out
 
 
 def load_library(
@@ -121,9 +88,13 @@ def load_library(
         raise ValueError(f"No note of {name} in {str(found.root)!r}{_because(filters)}{_reasons(found.skipped)}.")
     key = _key(name, source, found, seconds)
     folder = cache_dir() / "notes" / f"{name}-{key}"
-    if refresh or not (folder / "library.json").is_file():
-        _build(name, source, found, seconds, folder)
-    return _open(name, key, folder)
+    if refresh or not cache.is_complete(folder):
+        notes = progress(source.read(found, seconds), total=len(found.rows), desc=name, unit=" notes", leave=False)
+        rows, skipped = cache.build(folder, notes, found.skipped, replace=refresh)
+        if skipped:
+            print(f"{name}: {rows:,} notes{_reasons(skipped)}; see .skipped")
+    table, audio, skipped = cache.load(folder)
+    return NoteLibrary(table, audio, name=name, key=key, skipped=skipped)
 
 
 def _because(filters: dict[str, Any]) -> str:
@@ -136,106 +107,8 @@ def _reasons(skipped: Sequence[tuple[str, str]]) -> str:
 
 
 def _key(name: str, source: ModuleType, found: Found, seconds: float) -> str:
-    parts = [CACHE_VERSION, name, source.VERSION, seconds, found.fingerprint, found.rows, found.skipped]
+    parts = [cache.VERSION, name, source.VERSION, seconds, found.fingerprint, found.rows, found.skipped]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
-
-
-def _build(name: str, source: ModuleType, found: Found, seconds: float, folder: Path) -> None:
-    """Decode every note into a new folder, which then takes its place in one step."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        rows, skipped = _spool(name, source, found, seconds, temporary / "spool")
-        if not rows:
-            raise ValueError(f"No file in {str(found.root)!r} can be used as a note{_reasons(skipped)}.")
-        _pad(temporary / "spool", [round(row["seconds"] * SAMPLE_RATE) for row in rows], temporary / "audio.npy")
-        (temporary / "spool").unlink()
-        _tidy(pd.DataFrame(rows)).to_csv(temporary / "table.csv", index=False)
-        pd.DataFrame(skipped, columns=["file", "reason"]).to_csv(temporary / "skipped.csv", index=False)
-        about = {"name": name, "sample_rate": SAMPLE_RATE, "seconds": seconds, "notes": len(rows)}
-        (temporary / "library.json").write_text(json.dumps(about), encoding="utf-8")
-        temporary.chmod(0o755)  # mkdtemp makes private folders
-        _replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    if skipped:
-        print(f"{name}: {len(rows):,} notes{_reasons(skipped)}; see .skipped")
-
-
-def _spool(
-    name: str, source: ModuleType, found: Found, seconds: float, path: Path
-) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    """Write the notes one after another as float16, so that no library has to fit into memory."""
-    rows, skipped = [], list(found.skipped)
-    with path.open("wb") as spool:
-        notes = source.read(found, seconds)
-        for note in progress(notes, total=len(found.rows), desc=name, unit=" notes", leave=False):
-            if note.audio is None:
-                skipped.append((note.row["file"], note.reason))
-            else:
-                rows.append(note.row)
-                spool.write(note.audio.astype(np.float16).tobytes())
-    return rows, sorted(skipped)
-
-
-def _pad(spool: Path, lengths: Sequence[int], path: Path) -> None:
-    """Write the spooled notes as one array, [notes, samples], zero-padded to the longest (the file is sparse)."""
-    flat = np.memmap(spool, dtype=np.float16, mode="r")
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(lengths), max(lengths)))
-    start = 0
-    for row, length in zip(array, lengths, strict=True):
-        row[:length] = flat[start : start + length]
-        start += length
-    array.flush()
-
-
-def _replace_folder(new: Path, folder: Path) -> None:
-    """Put a folder in the place of another; whoever comes second simply replaces the first one's equal work."""
-    for _ in range(10):
-        old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            if folder.exists():
-                os.replace(folder, old)  # processes that have it open keep their memory map
-            os.rename(new, folder)
-            return
-        except OSError:  # another process came in between
-            continue
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-    raise OSError(f"The cache {str(folder)!r} cannot be replaced: delete it and try again.")
-
-
-def _open(name: str, key: str, folder: Path) -> NoteLibrary:
-    table = _read_csv(folder / "table.csv", {**COLUMNS, **EXTRA_COLUMNS})
-    skipped = _read_csv(folder / "skipped.csv", {"file": "str", "reason": "str"})
-    # Mode "c" maps pages privately: torch may treat them as writable, and the file is never changed.
-    audio = torch.from_numpy(np.load(folder / "audio.npy", mmap_mode="c"))
-    return NoteLibrary(table, audio, name=name, key=key, skipped=skipped)
-
-
-def _read_csv(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=[""], encoding="utf-8")
-
-
-def _tidy(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with every common column, in order and with its type."""
-    table = table.reset_index(drop=True).copy()
-    known = [INSTRUMENTS.get(i, (i, "other")) for i in table["instrument"]]
-    for column, values in (("name", [k[0] for k in known]), ("family", [k[1] for k in known])):
-        if column not in table:
-            table[column] = values
-    if "midi" not in table:
-        table["midi"] = [pitch_to_midi(pitch) for pitch in table["pitch"]]
-    table["pitch"] = [midi_to_pitch(midi) for midi in table["midi"]]
-    for column, value in _OPTIONAL.items():
-        if column not in table:
-            table[column] = value
-    if "file" not in table:
-        table["file"] = [f"{r.instrument}-{r.technique}-{r.pitch}-{r.dynamic}-{r.take}" for r in table.itertuples()]
-    dtypes = {**COLUMNS, **{k: v for k, v in EXTRA_COLUMNS.items() if k in table}}
-    for column, dtype in dtypes.items():
-        table[column] = pd.array([pd.NA] * len(table), dtype=dtype) if column not in table else table[column]
-    return table.astype(dtypes)[[*COLUMNS, *(c for c in table if c not in COLUMNS)]]
 
 
 class NoteLibrary:
@@ -311,17 +184,16 @@ class NoteLibrary:
         name : str
             What to call it.
         sample_rate : int
-            Hz; it is resampled to nothing, so it should be 44,100 where features expect that.
+            Hz. It is not resampled.
 
         Raises
         ------
         ValueError
             If a column is missing, the counts differ or a note has no sound.
         """
-        missing = [c for c, given in (("instrument", "instrument" in table), ("pitch", {"pitch", "midi"} & {*table}))
-                   if not given]  # fmt: skip
-        if missing:
-            raise ValueError(f"The table needs a column {missing[0]!r}; it has {', '.join(map(str, table))}.")
+        if "instrument" not in table or not {"pitch", "midi"} & set(table):
+            columns = ", ".join(map(str, table))
+            raise ValueError(f"The table needs the columns instrument and pitch (or midi), but has {columns}.")
         if len(table) != len(audio) or not len(table):
             raise ValueError(f"The table has {len(table)} rows for {len(audio)} notes of audio: both need one a note.")
         notes = [np.trim_zeros(np.asarray(note, dtype=np.float32), "b") for note in audio]
@@ -335,10 +207,10 @@ class NoteLibrary:
             "peak": [float(np.abs(note).max()) for note in notes],
             "loudness": [10 * np.log10(np.mean(np.square(note, dtype=np.float64))) for note in notes],
         }
-        tidy = _tidy(table.assign(**measured))
-        digest = hashlib.sha256(padded.tobytes() + tidy.to_csv(index=False).encode())
+        table = tidy(table.assign(**measured))
+        digest = hashlib.sha256(padded.tobytes() + table.to_csv(index=False).encode())
         return cls(
-            tidy, torch.from_numpy(padded), name=name, key=f"memory-{digest.hexdigest()[:20]}", sample_rate=sample_rate
+            table, torch.from_numpy(padded), name=name, key=f"memory-{digest.hexdigest()[:20]}", sample_rate=sample_rate
         )
 
     @cached_property
@@ -359,6 +231,7 @@ class NoteLibrary:
         return torch.from_numpy(np.rint(self.table["seconds"].to_numpy() * self.sample_rate).astype(np.int64))
 
     def __len__(self) -> int:
+        """Return the number of notes."""
         return len(self.table)
 
     def __repr__(self) -> str:
@@ -462,7 +335,7 @@ class NoteLibrary:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("instrument")
 
     def _repr_html_(self) -> str:
-        from .sources.chart import library_html  # only notebooks need it
+        from .chart import library_html  # only notebooks need it
 
         return library_html(repr(self), self.table, self.summary(), self.skipped)
 
@@ -504,14 +377,14 @@ def combine(libraries: Sequence[NoteLibrary], *, name: str = "combined") -> Note
         raise ValueError(f"Libraries to combine must share one sample rate, but there are {sorted(rates) or 'none'}.")
     tables = [library.table.assign(library=library.table.get("library", library.name)) for library in libraries]
     skipped = [library.skipped.assign(file=library.name + "/" + library.skipped["file"]) for library in libraries]
-    audio = torch.zeros(sum(map(len, libraries)), max(l.audio.shape[1] for l in libraries), dtype=torch.float16)
+    audio = torch.zeros(sum(map(len, libraries)), max(each.audio.shape[1] for each in libraries), dtype=torch.float16)
     start = 0
     for library in libraries:
         audio[start : start + len(library), : library.audio.shape[1]] = library.audio
         start += len(library)
     keys = json.dumps([library.key for library in libraries])
     return NoteLibrary(
-        _tidy(pd.concat(tables, ignore_index=True)),
+        tidy(pd.concat(tables, ignore_index=True)),
         audio,
         name=name,
         key=f"combined-{hashlib.sha256(keys.encode()).hexdigest()[:20]}",

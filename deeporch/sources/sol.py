@@ -5,9 +5,9 @@ Citation: Carmine Emanuele Cella, Daniele Ghisi, Vincent Lostanlen, Fabien Lévy
 Licence:  metadata CC BY 4.0; the audio of OrchideaSOL and FullSOL under the licence of the Ircam Forum.
 URL:      https://doi.org/10.5281/zenodo.3686252 and https://forum.ircam.fr/projects/detail/orchideasol/
 Checksum: none is needed: the audio comes from the Ircam Forum with an account.
-Grammar:  instrument-technique-pitch-dynamic-…: ``Vn+S-ord-G#3-pp-4c-N.wav``. A mute follows the instrument after ``+``.
-          Then, where known, the string (``1c`` highest … ``6c``, ``altN``, or N) and the retuning (N, ``T14d`` or ``T20u``
-          for cents down or up, R for resampled from a neighbour).
+Grammar:  instrument-technique-pitch-dynamic-…: ``Vn+S-ord-G#3-pp-4c-N.wav``. After ``+`` comes a mute. Then, where
+          known, the string (``1c`` highest … ``6c``, ``altN``, or N) and the retuning (N, ``T14d`` or ``T20u`` for
+          cents down or up, R for resampled from a neighbour).
 """
 
 from __future__ import annotations
