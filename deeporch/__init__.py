@@ -1,0 +1,69 @@
+"""Deep learning to help orchestration.
+
+Which instruments play which notes in a sound, and which notes of an orchestra come closest to it. The whole story in
+one breath::
+
+    import deeporch as do
+
+    notes = do.load_library("soundfont")                    # or "tinysol", "sol", "philharmonia" with root=…
+    classes = do.Classes(notes, by="note")                  # or "instrument", "recording"
+    split = do.split(notes, classes, by="recording")        # held-out recordings; by="mixture" is the study's
+    train = do.Mixtures(notes, classes, n=5, size=50_000, pool=split.train)
+    test = do.Mixtures(notes, classes, n=5, size=2_000, seed=1, pool=split.test)
+    model = do.build("cnn", classes, features="mel128")
+    history = do.fit(model, train, test, epochs=10)
+    scores = do.evaluate(model, test)                       # top-N recall, k of N, exact match, per instrument
+
+Data flows one way: sources -> library -> mixtures -> features -> models -> training -> metrics -> results -> plots.
+"""
+
+from .checkpoints import load_checkpoint, save_checkpoint
+from .environment import describe_device, environment
+from .features import Mel, get_features
+from .library import NoteLibrary, combine, load_library
+from .metrics import Scores, exact_match, k_of_n, per_instrument, score, study_form, top_n, top_n_recall
+from .mixtures import Classes, Mixtures, Split, chance_recall, split
+from .models import CNN, build, count_parameters
+from .pitches import midi_to_pitch, pitch_to_midi
+from .results import Results, load_results, published, published_value
+from .training import History, Training, evaluate, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CNN",
+    "Classes",
+    "History",
+    "Mel",
+    "Mixtures",
+    "NoteLibrary",
+    "Results",
+    "Scores",
+    "Split",
+    "Training",
+    "build",
+    "chance_recall",
+    "combine",
+    "count_parameters",
+    "describe_device",
+    "environment",
+    "evaluate",
+    "exact_match",
+    "fit",
+    "get_features",
+    "k_of_n",
+    "load_checkpoint",
+    "load_library",
+    "load_results",
+    "midi_to_pitch",
+    "per_instrument",
+    "pitch_to_midi",
+    "published",
+    "published_value",
+    "save_checkpoint",
+    "score",
+    "split",
+    "study_form",
+    "top_n",
+    "top_n_recall",
+]

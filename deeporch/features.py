@@ -1,0 +1,171 @@
+"""What a network sees: `Mel`, the study's 128 x 128 mel spectrogram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import librosa
+import torch
+from torch.nn import functional
+
+from .checks import check_choice
+from .mixtures import Mixtures
+
+SCALES = ("power", "log")
+FLOOR_DB = -100.0
+
+
+@dataclass(frozen=True)
+class Mel:
+    """Mel spectrogram with librosa's defaults (Slaney mel, centred Hann window), on any device, batched.
+
+    Equal to ``librosa.feature.melspectrogram`` within 1e-4 of its maximum, at some 30 times its speed on two cores:
+    a few mixtures at a time stay in the processor's cache, and the mel matrix, nearly all zeros, is applied as eight
+    narrow blocks.
+
+    Parameters
+    ----------
+    n_mels, n_fft, hop : int
+        Bands (128), window (2,048 samples) and step (512 samples).
+    frames : int
+        Time frames (128): shorter mixtures are zero-padded, of longer ones the beginning is taken.
+    scale : {"power", "log"}
+        ``"power"``: linear power, as in the study. ``"log"``: decibels above −100 dB (re power 1), divided by 100, so
+        that silence is 0.
+    sample_rate : int
+        In Hz.
+    """
+
+    n_mels: int = 128
+    n_fft: int = 2048
+    hop: int = 512
+    frames: int = 128
+    scale: str = "power"
+    sample_rate: int = 44_100
+
+    def __post_init__(self) -> None:
+        check_choice(self.scale, SCALES, "mel scale")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, bands, frames of one mixture's picture."""
+        return 1, self.n_mels, self.frames
+
+    @property
+    def samples(self) -> int:
+        """Length of the window in samples."""
+        return (self.frames - 1) * self.hop
+
+    def __call__(self, audio: torch.Tensor) -> torch.Tensor:
+        """Return the mel spectrograms of a batch.
+
+        Parameters
+        ----------
+        audio : torch.Tensor
+            [batch, samples], at `sample_rate`, on any device.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 [batch, 1, n_mels, frames].
+        """
+        if audio.ndim != 2:
+            raise ValueError(f"Mel needs audio of shape [batch, samples], but got {list(audio.shape)}.")
+        audio = audio[:, : self.samples].float()
+        chunk = 2 if audio.device.type == "cpu" else 1024  # two mixtures' frames fit into a core's L2 cache
+        mel = torch.cat([self._power(part) for part in audio.split(chunk)])
+        if self.scale == "log":
+            mel = (10 * mel.clamp(min=10 ** (FLOOR_DB / 10)).log10() - FLOOR_DB) / -FLOOR_DB
+        return mel.unsqueeze(1)
+
+    def of(self, mixtures: Mixtures, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Return the features of some mixtures of a set: [batch, 1, n_mels, frames]."""
+        return self(mixtures.batch(which, device=device)[0])
+
+    def _power(self, audio: torch.Tensor) -> torch.Tensor:
+        window, blocks = _constants(self.sample_rate, self.n_fft, self.n_mels, audio.device)
+        half = self.n_fft // 2
+        padded = functional.pad(audio, (half, half + self.samples - audio.shape[1]))
+        spectrum = torch.fft.rfft(padded.unfold(1, self.n_fft, self.hop) * window)
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+        bands = [power[..., low:high] @ weight for low, high, weight in blocks]
+        return torch.cat(bands, -1).transpose(1, 2)
+
+
+_CONSTANTS: dict[tuple, tuple] = {}
+
+
+def _constants(sample_rate: int, n_fft: int, n_mels: int, device: torch.device) -> tuple[torch.Tensor, list]:
+    """Return the Hann window, and the mel matrix cut into blocks of bands over the bins that they touch."""
+    key = (sample_rate, n_fft, n_mels, device)
+    if key not in _CONSTANTS:
+        matrix = torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels))
+        blocks = []
+        for block in matrix.split(max(1, n_mels // 8)):
+            touched = torch.nonzero(block.sum(0)).flatten()
+            low, high = (int(touched[0]), int(touched[-1]) + 1) if len(touched) else (0, 1)
+            blocks.append((low, high, block[:, low:high].T.contiguous().to(device)))
+        _CONSTANTS[key] = torch.hann_window(n_fft, device=device), blocks
+    return _CONSTANTS[key]
+
+
+FEATURES = {
+    "mel128": Mel(),
+    "logmel128": Mel(scale="log"),
+}
+
+
+def get_features(features: str | Mel) -> Mel:
+    """Return features by name (``"mel128"``, ``"logmel128"``), or as they are.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if not isinstance(features, str):
+        return features
+    return FEATURES[check_choice(features, FEATURES, "features")]
+
+
+class CachedFeatures:
+    """The features and targets of a mixture set, computed once and kept, for training over many epochs.
+
+    Parameters
+    ----------
+    mixtures : Mixtures
+        The set.
+    features : Mel
+        What to compute.
+    device : str or torch.device
+        Where to compute and keep them.
+    limit_gb : float
+        A set that would take more is not kept, but computed anew each time.
+    """
+
+    def __init__(
+        self, mixtures: Mixtures, features: Mel, *, device: str | torch.device = "cpu", limit_gb: float = 4.0
+    ) -> None:
+        self.mixtures, self.features, self.device = mixtures, features, torch.device(device)
+        self.classes = mixtures.classes.of_note[mixtures.indices.long()].to(self.device)
+        gigabytes = len(mixtures) * 4 * torch.Size(features.shape).numel() / 1e9
+        self.store = None
+        if gigabytes <= limit_gb:
+            self.store = torch.empty(len(mixtures), *features.shape, device=self.device)
+            self.filled = torch.zeros(len(mixtures), dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return len(self.mixtures)
+
+    def batch(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features [batch, channels, bins, frames] and multi-hot targets [batch, classes]."""
+        target = torch.zeros(len(which), len(self.mixtures.classes), device=self.device)
+        target.scatter_(1, self.classes[which.to(self.device)], 1.0)
+        if self.store is None:
+            return self.features.of(self.mixtures, which, device=self.device), target
+        missing = which[~self.filled[which]]
+        if len(missing):
+            self.store[missing.to(self.device)] = self.features.of(self.mixtures, missing, device=self.device)
+            self.filled[missing] = True
+        return self.store[which.to(self.device)], target

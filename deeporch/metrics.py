@@ -1,0 +1,142 @@
+"""Every number that is reported, in one place: from logits and multi-hot targets to the study's tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+
+from .mixtures import Classes
+
+
+def top_n(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the prediction: as many classes with the highest outputs as each mixture has notes.
+
+    Parameters
+    ----------
+    logits, targets : torch.Tensor
+        [mixtures, classes]; the targets are multi-hot, and every row has the same number N of ones.
+
+    Returns
+    -------
+    torch.Tensor
+        bool [mixtures, classes], N true in each row.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a target is empty, or the targets have different numbers of notes.
+    """
+    if logits.shape != targets.shape or logits.ndim != 2 or not len(logits):
+        raise ValueError(
+            f"Outputs {list(logits.shape)} and targets {list(targets.shape)} must be two equal, non-empty tables."
+        )
+    counts = targets.sum(1)
+    n = int(counts[0])
+    if n < 1 or not (counts == n).all():
+        raise ValueError("top-N needs mixtures with the same number of notes, at least one: score each N on its own.")
+    chosen = logits.topk(n, dim=1).indices
+    return torch.zeros_like(targets, dtype=torch.bool).scatter_(1, chosen, True)
+
+
+def hits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return how many of its N notes each mixture's top-N prediction has right: int64 [mixtures]."""
+    return (top_n(logits, targets) & targets.bool()).sum(1)
+
+
+def top_n_recall(logits: torch.Tensor, targets: torch.Tensor) -> float:
+    """Return the share of all notes that are among the top N (the study's total accuracy), 0 to 1."""
+    return hits(logits, targets).sum().item() / targets.sum().item()
+
+
+def k_of_n(logits: torch.Tensor, targets: torch.Tensor) -> list[float]:
+    """Return the share of mixtures with exactly k of N notes right, for k = 0 … N (the study's k/N accuracy)."""
+    n = int(targets[0].sum())
+    counts = torch.bincount(hits(logits, targets), minlength=n + 1)
+    return (counts / len(targets)).tolist()
+
+
+def exact_match(logits: torch.Tensor, targets: torch.Tensor) -> float:
+    """Return the share of mixtures with all N notes right (N/N accuracy), 0 to 1."""
+    return k_of_n(logits, targets)[-1]
+
+
+def per_instrument(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> pd.DataFrame:
+    """Return right, occurring and accuracy of each instrument, summed over its classes (the study's table).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by instrument, in class order; instruments that never occur have accuracy NaN.
+    """
+    right = (top_n(logits, targets) & targets.bool()).sum(0)
+    occurring = targets.bool().sum(0)
+    table = pd.DataFrame(
+        {
+            "instrument": classes.table["instrument"],
+            "right": right.tolist(),
+            "occurring": occurring.tolist(),
+        }
+    )
+    table = table.groupby("instrument", sort=False).sum()
+    table["accuracy"] = table["right"] / table["occurring"].where(table["occurring"] > 0)
+    return table
+
+
+def study_form(table: pd.DataFrame) -> str:
+    """Return a per-instrument table in the study's form, a line each: ``Va: 786/815 = 96.442 %``."""
+    return "\n".join(
+        f"{name}: {row.right:.0f}/{row.occurring:.0f} = {row.accuracy:.3%}".replace("%", " %")
+        for name, row in table.iterrows()
+    )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network scored on a mixture set.
+
+    Attributes
+    ----------
+    n, size : int
+        Notes a mixture, and mixtures.
+    loss : float
+        Softmax cross-entropy against multi-hot / N, in nats, averaged over mixtures.
+    top_n_recall, exact_match : float
+        0 to 1.
+    k_of_n : list of float
+        Shares of mixtures with exactly k right, k = 0 … N.
+    per_instrument : pandas.DataFrame
+        right, occurring, accuracy.
+    seconds : float
+        Wall time of the evaluation.
+    """
+
+    n: int
+    size: int
+    loss: float
+    top_n_recall: float
+    exact_match: float
+    k_of_n: list[float]
+    per_instrument: pd.DataFrame = field(repr=False)
+    seconds: float = 0.0
+
+    @property
+    def macro_recall(self) -> float:
+        """Mean accuracy of the instruments that occur, 0 to 1."""
+        return float(self.per_instrument["accuracy"].mean())
+
+
+def score(logits: torch.Tensor, targets: torch.Tensor, classes: Classes, *, seconds: float = 0.0) -> Scores:
+    """Compute all `Scores` of a mixture set from its logits and multi-hot targets [mixtures, classes]."""
+    loss = torch.nn.functional.cross_entropy(logits.float(), targets / targets.sum(1, keepdim=True))
+    return Scores(
+        n=int(targets[0].sum()),
+        size=len(targets),
+        loss=loss.item(),
+        top_n_recall=top_n_recall(logits, targets),
+        exact_match=exact_match(logits, targets),
+        k_of_n=k_of_n(logits, targets),
+        per_instrument=per_instrument(logits, targets, classes),
+        seconds=seconds,
+    )

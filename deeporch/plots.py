@@ -1,0 +1,271 @@
+"""Every figure, in one style; ``python -m deeporch.plots`` redraws all of figures/ from its CSVs alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .checks import check_choice
+from .features import Mel
+from .files import atomic_path
+from .library import NoteLibrary
+from .results import ROOT, load_results, published_value
+
+# Okabe and Ito's palette: eight colours that colour-blind readers tell apart
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#777777",
+)  # fmt: skip
+COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY)
+FAMILY_COLOURS = {"strings": BLUE, "woodwinds": GREEN, "brass": ORANGE, "keyboards": PINK}
+SPLIT_COLOURS = {"mixture": BLUE, "recording": ORANGE}
+SPLIT_NAMES = {"mixture": "heard in training", "recording": "held-out recordings"}
+_STYLE = {
+    "figure.dpi": 100, "savefig.dpi": 120, "figure.constrained_layout.use": True, "font.size": 10,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "grid.alpha": 0.25, "axes.titlesize": 11, "axes.titlelocation": "left", "legend.frameon": False,
+    "svg.fonttype": "none", "svg.hashsalt": "deeporch", "axes.prop_cycle": mpl.cycler(color=COLOURS),
+}  # fmt: skip
+_DARK = {
+    name: "#dddddd"
+    for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
+} | {name: "#181818" for name in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")}
+
+
+@contextmanager
+def style(*, dark: bool = False) -> Iterator[None]:
+    """Draw in the project's style within the block; `dark` for dark themes."""
+    with mpl.rc_context({**_STYLE, **(_DARK if dark else {})}):
+        yield
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (9, 3.5), **options: object) -> tuple:
+    """Return a figure in the project's style and its axes, like ``plt.subplots``, but outside pyplot's state."""
+    with style():
+        figure = Figure(figsize=size)
+        return figure, figure.subplots(rows, columns, **options)
+
+
+def save(figure: Figure, name: str, folder: str | Path | None = None) -> Path:
+    """Write a figure as PNG and SVG, atomically, and return the PNG's path."""
+    folder = Path(folder or ROOT / "figures")
+    for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
+        with style(), atomic_path(folder / f"{name}{suffix}") as temporary:
+            figure.savefig(temporary, metadata=metadata)
+    return folder / f"{name}.png"
+
+
+def waveform(ax: Axes, audio: torch.Tensor, sample_rate: int = 44_100, *, colour: str = BLUE) -> None:
+    """Draw a mono signal [samples] over seconds."""
+    step = max(1, len(audio) // 4000)
+    points = audio[: len(audio) // step * step].float().reshape(-1, step)
+    seconds = np.arange(len(points)) * step / sample_rate
+    ax.fill_between(seconds, points.amin(1), points.amax(1), color=colour, linewidth=0)
+    ax.set(xlabel="time / s", ylabel="amplitude", xlim=(0, seconds[-1]))
+
+
+def mel_picture(ax: Axes, mel: torch.Tensor, features: Mel) -> None:
+    """Draw one mel spectrogram [bands, frames] in decibels below its maximum, over seconds and Hz."""
+    from librosa import mel_frequencies
+
+    mel = mel.squeeze()
+    decibels = mel * 100 if features.scale == "log" else 10 * mel.clamp(min=1e-12).log10()
+    decibels = (decibels - decibels.max()).clamp(min=-80)
+    seconds = features.frames * features.hop / features.sample_rate
+    image = ax.imshow(decibels, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, features.n_mels))
+    hertz = mel_frequencies(features.n_mels + 2, fmax=features.sample_rate / 2)[1:-1]
+    ticks = [100, 440, 1000, 2000, 5000, 10_000, 20_000]
+    ax.set_yticks(np.interp(ticks, hertz, np.arange(len(hertz)) + 0.5), [f"{t:,}" for t in ticks])
+    ax.set(xlabel="time / s", ylabel="frequency / Hz")
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label="level / dB", pad=0.01)
+
+
+def pitch_ranges(ax: Axes, notes: NoteLibrary) -> None:
+    """Draw which pitches each instrument of a library has: a dot a pitch, darker with more recordings."""
+    counts = notes.table.groupby(["instrument", "family", "midi"]).size().rename("recordings").reset_index()
+    order = counts.groupby("instrument").agg(family=("family", "first"), low=("midi", "mean"))
+    order = order.sort_values(["family", "low"]).index.tolist()
+    for family, part in counts.groupby("family"):
+        alpha = (part["recordings"] / counts["recordings"].max()).clamp(0.25, 1)
+        rows = part["instrument"].map(order.index)
+        colour = FAMILY_COLOURS.get(family, GREY)
+        ax.scatter(part["midi"], rows, s=22, marker="s", color=colour, alpha=alpha, linewidth=0)
+        ax.scatter([], [], s=30, marker="s", color=colour, label=family)
+    octaves = range(int(counts["midi"].min()) // 12 * 12, int(counts["midi"].max()) + 12, 12)
+    ax.set_xticks(list(octaves), [f"C{m // 12 - 1}" for m in octaves])
+    ax.set_yticks(range(len(order)), order)
+    ax.set(xlabel="pitch", ylabel="instrument")
+    ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
+
+
+def instrument_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy by instrument and split (mean over seeds), from right and occurring rows of a results table."""
+    counts = table[table["quantity"].isin(["right", "occurring"])]
+    counts = counts.pivot_table(index=["item", "split"], columns="quantity", values="value", aggfunc="sum", sort=False)
+    return (counts["right"] / counts["occurring"]).unstack("split")
+
+
+def instrument_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | None = None) -> None:
+    """Draw accuracy by instrument, a bar a split, with the study's values as marks where there are any.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where.
+    table : pandas.DataFrame
+        Rows of a `Results` table, of one setting.
+    published : dict, optional
+        Instrument to published accuracy, 0 to 1.
+    """
+    accuracy = instrument_accuracy(table)
+    splits = [s for s in (*SPLIT_NAMES, *accuracy.columns) if s in accuracy]
+    splits = list(dict.fromkeys(splits))
+    width = 0.8 / len(splits)
+    position = np.arange(len(accuracy))
+    for i, name in enumerate(splits):
+        colour = SPLIT_COLOURS.get(name, COLOURS[i + 2])
+        offset = (i - (len(splits) - 1) / 2) * width
+        ax.bar(position + offset, 100 * accuracy[name], width, color=colour, label=SPLIT_NAMES.get(name, name))
+    for i, name in enumerate(accuracy.index):
+        if published and name in published:
+            ax.plot(i, 100 * published[name], marker="D", color="black", markersize=4, linestyle="none")
+    ax.set_xticks(position, accuracy.index, rotation=45 if len(position) > 12 else 0)
+    ax.set(ylabel="notes recognised / %", ylim=(0, 105), xlabel="instrument")
+    ax.grid(axis="x", visible=False)
+
+
+def curve(ax: Axes, table: pd.DataFrame, quantity: str, **line: object) -> None:
+    """Draw one learning curve over epochs: mean over seeds, and their range as a band.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where.
+    table : pandas.DataFrame
+        Rows of a `Results` table, of one setting and split.
+    quantity : str
+        train_loss, valid_loss, train_recall or valid_recall; recalls are drawn in percent.
+    **line
+        Of ``Axes.plot``.
+    """
+    rows = table[table["quantity"] == f"curve_{quantity}"]
+    scale = 100 if quantity.endswith("recall") else 1
+    by_epoch = rows.assign(epoch=rows["item"].astype(int)).groupby("epoch")["value"]
+    mean, low, high = (scale * f for f in (by_epoch.mean(), by_epoch.min(), by_epoch.max()))
+    (drawn,) = ax.plot(mean.index, mean, **line)
+    if rows["seed"].nunique() > 1:
+        ax.fill_between(mean.index, low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    ax.set(xlabel="epoch", ylabel="notes recognised / %" if scale == 100 else "loss / nats")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def published_line(ax: Axes, value: float, label: str = "the study") -> None:
+    """Draw a published value, 0 to 1, as a dashed line with its percentage."""
+    ax.axhline(100 * value, color="black", linestyle="--", linewidth=1)
+    ax.annotate(
+        f"{label}: {100 * value:.1f} %", (1, 100 * value), xycoords=("axes fraction", "data"),
+        ha="right", va="bottom", fontsize=9,
+    )  # fmt: skip
+
+
+def describe(table: pd.DataFrame) -> str:
+    """Return a results table's labels as a caption: data, classes, mixtures, epochs, seconds, device, profile."""
+
+    def span(label: str, form: str = "{:,.0f}") -> str:
+        values = sorted(table[label].unique())
+        shown = [form.format(v) for v in (values[0], values[-1])]
+        return shown[0] if shown[0] == shown[1] else "–".join(shown)
+
+    seeds = table["seed"].nunique()
+    return (
+        f"{' + '.join(sorted(table['data'].unique()))}, {span('n_classes')} classes; {span('train_mixtures')} training "
+        f"mixtures, {span('epochs')} epochs, {span('seconds')} s on {', '.join(table['device'].unique())}"
+        f"{f', {seeds} seeds' if seeds > 1 else ''} (profile {', '.join(table['profile'].unique())})"
+    )
+
+
+def caption(figure: Figure, table: pd.DataFrame) -> None:
+    """Write what a figure was measured on below it."""
+    figure.supxlabel(describe(table), fontsize=8, color=GREY)
+
+
+def draw_accuracy(table: pd.DataFrame, *, title: str, published: float | None = None) -> Figure:
+    """Draw an experiment of one network: accuracy by instrument, and recall over epochs, for each split."""
+    with style():
+        figure = Figure(figsize=(10, 3.8))
+        bars, curves = figure.subplots(1, 2, width_ratios=(2.2, 1))
+        instrument_bars(bars, table)
+        for name, part in table.groupby("split", sort=False):
+            colour = SPLIT_COLOURS.get(name, GREY)
+            curve(curves, part, "valid_recall", color=colour, label=SPLIT_NAMES.get(name, name))
+            total = 100 * part.loc[part["quantity"] == "top_n_recall", "value"].mean()
+            bars.axhline(total, color=colour, linewidth=1, linestyle=":")
+            curves.annotate(f" {total:.1f} %", (1, total), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        curves.set_ylim(0, 105)
+        if published is not None:
+            published_line(curves, published)
+        bars.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+        bars.set_title(title, pad=24)
+        curves.set_title("test recall over training", pad=24)
+        caption(figure, table)
+    return figure
+
+
+def draw_cnn_instruments(table: pd.DataFrame) -> Figure:
+    """Draw the study's first experiment: two notes, instruments as classes."""
+    return draw_accuracy(table, title="CNN, two notes, instruments as classes")
+
+
+def draw_cnn_one_class_per_file(table: pd.DataFrame) -> Figure:
+    """Draw the study's second experiment: two notes, one class per file, next to its 86.625 %."""
+    table = table[table["setting"] == "recording"]
+    return draw_accuracy(
+        table,
+        title="CNN, two notes, one class per file",
+        published=published_value("02_cnn_one_class_per_file", item="CNN"),
+    )
+
+
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "01_cnn_instruments": draw_cnn_instruments,
+    "02_cnn_one_class_per_file": draw_cnn_one_class_per_file,
+}
+
+
+def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[Path]:
+    """Draw figures again from their CSVs: PNG and SVG of each name, or of every CSV that there is.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If a name is unknown, or has no CSV.
+    """
+    folder = Path(folder or ROOT / "figures")
+    for name in names:
+        check_choice(name, FIGURES, "figure")
+    chosen = names or [name for name in FIGURES if (folder / f"{name}.csv").is_file()]
+    return [save(FIGURES[name](load_results(name, folder)), name, folder) for name in chosen]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Redraw all figures, or those named."""
+    try:
+        for path in redraw(sys.argv[1:] if arguments is None else arguments):
+            print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,160 @@
+"""Tidy tables of results: one row a number, labelled with everything that produced it; and the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from .checks import check_choice
+from .files import atomic_path
+from .metrics import Scores
+from .mixtures import Mixtures
+from .training import History
+
+LABELS = (
+    "experiment", "setting", "model", "n", "split", "classes", "seed",
+    "data", "n_classes", "train_mixtures", "test_mixtures", "epochs", "seconds", "device", "profile",
+)  # fmt: skip
+COLUMNS = (*LABELS, "quantity", "item", "value")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Results:
+    """The numbers of an experiment, run by run; written as one CSV in figures/.
+
+    Parameters
+    ----------
+    experiment : str
+        The notebook's name, e.g. ``"02_cnn_one_class_per_file"``.
+    data : str
+        The library's name.
+    profile, device : str
+        How large the run is, and on what it ran, in words.
+    """
+
+    def __init__(self, experiment: str, *, data: str, profile: str, device: str) -> None:
+        self.common = {"experiment": experiment, "data": data, "profile": profile, "device": device}
+        self.parts: list[pd.DataFrame] = []
+
+    def add(
+        self,
+        scores: Scores,
+        test: Mixtures,
+        *,
+        setting: str,
+        split: str,
+        model: str = "",
+        seed: int = 0,
+        history: History | None = None,
+        train_mixtures: int = 0,
+        curves: bool = True,
+    ) -> None:
+        """Add one trained network's scores on one test set, and its learning curves.
+
+        Parameters
+        ----------
+        scores : Scores
+            Of the test.
+        test : Mixtures
+            The mixtures they were measured on.
+        setting : str
+            What tells this run from the others of the experiment.
+        split : str
+            ``"mixture"`` (seen notes) or ``"recording"`` (held out) or another library's name.
+        history : History, optional
+            Of the training; with `curves` its losses and recalls are added a row an epoch.
+        """
+        labels = {
+            **self.common, "setting": setting, "model": model or setting, "n": scores.n, "split": split,
+            "classes": test.classes.by, "n_classes": len(test.classes), "seed": seed,
+            "train_mixtures": train_mixtures, "test_mixtures": scores.size,
+            "epochs": history.epochs if history else 0, "seconds": round(history.seconds, 1) if history else 0,
+        }  # fmt: skip
+        rows = list(_score_rows(scores))
+        if history is not None and curves:
+            rows += _curve_rows(history)
+        self.add_rows(rows, **labels)
+
+    def add_rows(self, rows: Iterable[tuple[str, object, float]], **labels: object) -> None:
+        """Add (quantity, item, value) rows with their labels; labels not given are left empty."""
+        for label in labels:
+            check_choice(label, LABELS, "label")
+        part = pd.DataFrame(rows, columns=["quantity", "item", "value"])
+        part["item"] = part["item"].astype(str)
+        labels = {**self.common, **labels}
+        for label in LABELS:
+            part[label] = labels.get(label, "")
+        self.parts.append(part[list(COLUMNS)])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All rows so far."""
+        return pd.concat(self.parts, ignore_index=True) if self.parts else pd.DataFrame(columns=list(COLUMNS))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``<experiment>.csv`` into a folder, atomically."""
+        path = Path(folder) / f"{self.common['experiment']}.csv"
+        with atomic_path(path) as temporary:
+            self.table.to_csv(temporary, index=False, float_format="%.6g")
+        return path
+
+
+def _score_rows(scores: Scores) -> Iterable[tuple[str, object, float]]:
+    yield "top_n_recall", "", scores.top_n_recall
+    yield "exact_match", "", scores.exact_match
+    yield "macro_recall", "", scores.macro_recall
+    yield "loss", "", scores.loss
+    for k, share in enumerate(scores.k_of_n):
+        yield "k_of_n", k, share
+    for name, row in scores.per_instrument.iterrows():
+        yield "right", name, row["right"]
+        yield "occurring", name, row["occurring"]
+
+
+def _curve_rows(history: History) -> list[tuple[str, object, float]]:
+    columns = [c for c in ("train_loss", "valid_loss", "train_recall", "valid_recall") if c in history.table]
+    return [
+        (f"curve_{column}", int(row["epoch"]), row[column])
+        for _, row in history.table.iterrows()
+        for column in columns
+        if pd.notna(row[column])
+    ]
+
+
+def load_results(experiment: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """Read the committed CSV of an experiment.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the experiment has none; the sentence says which command makes it.
+    """
+    path = Path(folder or ROOT / "figures") / f"{experiment}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There are no results {path.name}: run `python -m deeporch.runs --profile laptop {experiment}` first."
+        )
+    return pd.read_csv(path, dtype={"item": str}, keep_default_na=False, na_values={"value": [""]})
+
+
+def published(experiment: str | None = None) -> pd.DataFrame:
+    """Return the study's published numbers (experiment, n, quantity, item, value), of one experiment or all."""
+    table = pd.read_csv(ROOT / "data" / "published.csv", dtype={"item": str}, keep_default_na=False)
+    return table if experiment is None else table[table["experiment"] == experiment].reset_index(drop=True)
+
+
+def published_value(experiment: str, quantity: str = "top_n_recall", item: str = "", n: int = 2) -> float:
+    """Return one published number, 0 to 1.
+
+    Raises
+    ------
+    KeyError
+        If the study did not publish it.
+    """
+    table = published(experiment)
+    row = table[(table["quantity"] == quantity) & (table["item"] == item) & (table["n"] == n)]
+    if row.empty:
+        raise KeyError(f"The study published no {quantity} {item!r} for N={n} of {experiment}.")
+    return float(row["value"].iloc[0])

@@ -1,0 +1,415 @@
+"""`fit`: the one training loop, resumable; and `evaluate`."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
+from .checks import check_choice
+from .environment import environment
+from .features import CachedFeatures
+from .files import atomic_path
+from .metrics import Scores, hits, score
+from .mixtures import Mixtures
+from .progress import progress
+
+LOSSES = ("softmax", "bce")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train. The defaults are the study's."""
+
+    epochs: int = 200
+    batch_size: int = 16
+    lr: float = 1e-3  # Adam's
+    schedule: str = "constant"  # or "cosine", to zero over all epochs
+    loss: str = "softmax"  # cross-entropy of softmax against multi-hot / N (the study); "bce" (the follow-up)
+    l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
+    l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
+    amp: bool = True  # bfloat16 autocast, on CUDA only
+    validate_every: int = 1  # epochs
+    patience: int | None = None  # stop after so many validations without a better loss
+    time_limit: float | None = None  # seconds of training after which the epoch at hand is the last
+    seed: int = 0  # of the order of mixtures, of dropout and of augmentation
+    device: str = "auto"  # "auto", "cpu", "cuda", …
+    cache_gb: float = 4.0  # features of sets up to this size are kept in memory
+
+    def __post_init__(self) -> None:
+        check_choice(self.loss, LOSSES, "loss")
+        check_choice(self.schedule, SCHEDULES, "learning-rate schedule")
+        for name in ("epochs", "batch_size", "validate_every"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)!r}.")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be above 0, but is {self.lr!r}.")
+        for name in ("l1", "l2"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is a penalty and must be 0 or more, but is {getattr(self, name)!r}.")
+
+
+@dataclass
+class History:
+    """What happened in training: a row an epoch, and how long it took.
+
+    `table` has epoch, train_loss, train_recall, valid_loss, valid_recall, valid_exact (NaN where not validated),
+    seconds (training so far), mixtures_per_second.
+    """
+
+    table: pd.DataFrame
+    device: str
+    stopped: str = ""  # why it ended before the last epoch, if it did
+
+    @property
+    def seconds(self) -> float:
+        """Training time in seconds, validation included."""
+        return float(self.table["seconds"].iloc[-1]) if len(self.table) else 0.0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were trained."""
+        return len(self.table)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table atomically."""
+        with atomic_path(path) as temporary:
+            self.table.to_csv(temporary, index=False)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """Return the device: ``"auto"`` is the GPU if there is one.
+
+    Raises
+    ------
+    ValueError
+        If a GPU is asked for and there is none.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"Device {device!r} was asked for, but PyTorch finds no GPU: use 'auto' or 'cpu'.")
+    return torch.device(device)
+
+
+def fit(
+    model: nn.Module,
+    train: Mixtures | Callable[[int], Mixtures],
+    valid: Mixtures | None = None,
+    *,
+    folder: str | Path | None = None,
+    augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+    callback: Callable[[dict], bool | None] | None = None,
+    **options: object,
+) -> History:
+    """Train a network.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Made by `deeporch.build`; trained in place.
+    train : Mixtures or callable
+        The training mixtures, or a function from the epoch (from 1) to that epoch's fresh ones.
+    valid : Mixtures, optional
+        Measured every ``validate_every`` epochs.
+    folder : str or Path, optional
+        Where ``last`` and ``best`` checkpoints (safetensors + JSON) and ``history.csv`` go. If it holds a ``last``
+        of the same training, that is resumed, and gives the history of an uninterrupted run.
+    augment : callable, optional
+        ``(features, generator) -> features``, applied to every training batch.
+    callback : callable, optional
+        Called a few times a second with what is known (epoch, step, loss, …); return True to stop.
+    **options
+        Fields of `Training`.
+
+    Returns
+    -------
+    History
+        A row an epoch.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of range, or the model has other classes than the mixtures.
+    FloatingPointError
+        If the loss is no longer finite; the last good epoch is on disk.
+    """
+    for name in options:
+        check_choice(name, [f.name for f in fields(Training)], "training option")
+    training = Training(**options)
+    first = train(1) if callable(train) else train
+    for mixtures in (first, valid):
+        if mixtures is not None:
+            check_classes(model, mixtures.classes)
+    return _Fit(model, train, valid, training, folder, augment, callback).run()
+
+
+class _Fit:
+    """One training run: the state that `fit` keeps between epochs."""
+
+    def __init__(self, model, train, valid, training, folder, augment, callback) -> None:  # noqa: ANN001
+        self.model, self.training, self.augment, self.callback = model, training, augment, callback
+        self.device = pick_device(training.device)
+        self.folder = None if folder is None else Path(folder)
+        self.make_train = train if callable(train) else None
+        self.train = None if self.make_train else self._cached(train)
+        self.valid = None if valid is None else self._cached(valid)
+        model.to(self.device, memory_format=torch.channels_last)  # convolutions run up to twice as fast on CPUs
+        weights, others = split_weights(model)
+        groups = [{"params": weights, "weight_decay": training.l2}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=training.lr, fused=True)
+        self.rows: list[dict] = []
+        self.environment = environment()
+        self.before, self.best, self.worse, self.stopped = 0.0, math.inf, 0, ""
+
+    def _cached(self, mixtures: Mixtures) -> CachedFeatures:
+        return CachedFeatures(mixtures, self.model.features, device=self.device, limit_gb=self.training.cache_gb)
+
+    def run(self) -> History:
+        self._resume()
+        self.started = time.perf_counter()
+        epochs = range(len(self.rows) + 1, self.training.epochs + 1)
+        if not self.stopped:
+            with progress(total=len(epochs), desc="training", unit="epoch", disable=not len(epochs)) as bar:
+                for epoch in epochs:
+                    self._epoch(epoch, bar)
+                    bar.update()
+                    if self.stopped:
+                        break
+        self.model.eval()
+        return History(pd.DataFrame(self.rows), str(self.device), self.stopped)
+
+    def _epoch(self, epoch: int, bar) -> None:  # noqa: ANN001
+        row = {"epoch": epoch, **self._train_epoch(epoch, bar)}
+        if self.stopped == "by the callback":
+            return  # a part of an epoch is not kept: resuming repeats it
+        if self.valid is not None and (epoch % self.training.validate_every == 0 or epoch == self.training.epochs):
+            scores = self._validate()
+            row |= {"valid_loss": scores.loss, "valid_recall": scores.top_n_recall, "valid_exact": scores.exact_match}
+        else:
+            row |= dict.fromkeys(("valid_loss", "valid_recall", "valid_exact"), math.nan)
+        row["seconds"] = self.before + time.perf_counter() - self.started
+        self.rows.append(row)
+        bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "valid_loss", "valid_recall")}, refresh=False)
+        self._judge(row)
+        self._save(epoch)
+
+    def _train_epoch(self, epoch: int, bar) -> dict:  # noqa: ANN001
+        data = self._cached(self.make_train(epoch)) if self.make_train else self.train
+        generator = torch.Generator().manual_seed(self.training.seed * 1_000_003 + epoch)
+        batches = torch.randperm(len(data), generator=generator).split(self.training.batch_size)
+        total = torch.zeros(2, device=self.device)  # loss, notes right
+        began = told = time.perf_counter()
+        self.model.train()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.training.seed * 1_000_003 + epoch)  # dropout's
+            for step, which in enumerate(batches, 1):
+                if len(which) == 1 and len(batches) > 1:
+                    continue  # batch-norm cannot learn from one mixture
+                self._set_lr((epoch - 1 + step / len(batches)) / self.training.epochs)
+                total += self._step(*data.batch(which), generator)
+                now = time.perf_counter()
+                if now - told > 0.25 or step == len(batches):
+                    told, seen = now, min(step * self.training.batch_size, len(data))
+                    if self._tell(epoch, seen, len(data), total.tolist(), data.mixtures.n, now - began, bar):
+                        break
+        loss, right = total.tolist()
+        rate = len(data) / (time.perf_counter() - began)
+        return {
+            "train_loss": loss / len(data),
+            "train_recall": right / (len(data) * data.mixtures.n),
+            "mixtures_per_second": rate,
+        }
+
+    def _step(self, x: torch.Tensor, target: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Learn from one batch; return its summed loss and how many of its notes were right."""
+        if self.augment is not None:
+            x = self.augment(x, generator)
+        amp = self.training.amp and self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+            logits = self.model(x)
+        logits = logits.float()
+        loss = compute_loss(logits, target, self.training.loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.training.l1:
+            add_l1(self.model, self.training.l1)
+        self.optimizer.step()
+        with torch.no_grad():
+            return torch.stack([loss.detach() * len(x), hits(logits, target).sum()])
+
+    def _set_lr(self, done: float) -> None:
+        if self.training.schedule == "cosine":
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.training.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+    def _tell(self, epoch: int, seen: int, size: int, total: list, n: int, seconds: float, bar) -> bool:  # noqa: ANN001
+        """Show progress, check the loss, ask the callback; True to break off."""
+        loss, recall = total[0] / seen, total[1] / (seen * n)
+        if not math.isfinite(loss):
+            kept = f" The last good epoch is in {self.folder.name}/." if self.folder and self.rows else ""
+            raise FloatingPointError(
+                f"The loss is {loss} in epoch {epoch} after {seen} of {size} mixtures (lr {self.training.lr:g}): "
+                f"lower the learning rate, or look for notes that are not finite.{kept}"
+            )
+        bar.set_postfix_str(
+            f"{seen}/{size} loss {loss:.3f} recall {recall:.1%} {seen / seconds:,.0f} mixtures/s", False
+        )
+        bar.refresh() if not bar.disable and bar.mininterval < 1 else bar.update(0)
+        if self.callback is None:
+            return False
+        state = {"epoch": epoch, "epochs": self.training.epochs, "seen": seen, "size": size, "loss": loss}
+        state |= {"recall": recall, "mixtures_per_second": seen / seconds, "history": self.rows}
+        if self.callback(state):
+            self.stopped = "by the callback"
+            return True
+        return False
+
+    def _validate(self) -> Scores:
+        logits, targets = predict_all(self.model, self.valid, amp=self.training.amp)
+        return score(logits, targets, self.valid.mixtures.classes)
+
+    def _judge(self, row: dict) -> None:
+        """Keep the best, and decide whether to stop early."""
+        value = row["valid_loss"]
+        if math.isfinite(value):
+            self.worse = 0 if value < self.best else self.worse + 1
+            if value < self.best:
+                self.best = value
+                if self.folder is not None:
+                    save_checkpoint(self.folder / "best", self.model, card=self._card())
+        if self.training.patience is not None and self.worse >= self.training.patience:
+            self.stopped = f"no better validation loss for {self.worse} validations"
+        if self.training.time_limit is not None and row["seconds"] >= self.training.time_limit:
+            self.stopped = f"time limit of {self.training.time_limit:g} s"
+
+    def _card(self) -> dict:
+        return {
+            "training": asdict(self.training),
+            "history": self.rows,
+            "best": self.best,
+            "worse": self.worse,
+            "stopped": self.stopped,
+            "environment": self.environment,
+        }
+
+    def _save(self, epoch: int) -> None:
+        if self.folder is None:
+            return
+        state = {}
+        for i, (_, values) in enumerate(sorted(self.optimizer.state_dict()["state"].items())):
+            state |= {f"optimizer.{i}.{name}": torch.as_tensor(v).cpu() for name, v in values.items()}
+        save_checkpoint(self.folder / "last", self.model, card=self._card(), extra=state)
+        History(pd.DataFrame(self.rows), str(self.device)).to_csv(self.folder / "history.csv")
+
+    def _resume(self) -> None:
+        """Go on from ``last`` if it is there and of the same training."""
+        last = None if self.folder is None else self.folder / "last.safetensors"
+        if last is None or not last.is_file():
+            return
+        card = read_card(last)
+        free = ("epochs", "device", "time_limit", "cache_gb", "amp")  # these may change on the way
+        wanted = json.loads(json.dumps(asdict(self.training)))
+        differ = [k for k in wanted if k not in free and wanted[k] != card["training"].get(k)]
+        if differ:
+            raise ValueError(
+                f"{self.folder} holds another training ({differ[0]} is {card['training'].get(differ[0])!r} there, "
+                f"{wanted[differ[0]]!r} here): choose another folder, or delete it to start anew."
+            )
+        load_weights(self.model, last)
+        self.rows, self.best, self.worse = card["history"], card["best"], card["worse"]
+        self.before = self.rows[-1]["seconds"]
+        patience_over = self.training.patience is not None and self.worse >= self.training.patience
+        self.stopped = card["stopped"] if patience_over else ""
+        self._load_optimizer(read_tensors(last, prefix="optimizer."))
+
+    def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
+        state = self.optimizer.state_dict()
+        for name, value in tensors.items():
+            index, key = name.split(".")
+            state["state"].setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict(state)
+
+
+def split_weights(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the parameters that L1 and L2 act on (matrices and kernels), and the others (biases, normalization)."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+
+
+def add_l1(model: nn.Module, strength: float) -> None:
+    """Add the gradient of ``strength x sum |w|`` to each weight's gradient."""
+    for weight in split_weights(model)[0]:
+        if weight.grad is not None:
+            weight.grad.add_(weight.detach().sign(), alpha=strength)
+
+
+def compute_loss(logits: torch.Tensor, target: torch.Tensor, loss: str = "softmax") -> torch.Tensor:
+    """Return the batch's mean loss.
+
+    Parameters
+    ----------
+    logits, target : torch.Tensor
+        [batch, classes]; the target is multi-hot.
+    loss : {"softmax", "bce"}
+        ``"softmax"``: cross-entropy of the softmax against multi-hot / N, in nats (the study). ``"bce"``: binary
+        cross-entropy of the sigmoids, averaged over classes (the follow-up).
+    """
+    if loss == "softmax":
+        return functional.cross_entropy(logits, target / target.sum(1, keepdim=True).clamp(min=1))
+    return functional.binary_cross_entropy_with_logits(logits, target)
+
+
+@torch.inference_mode()
+def predict_all(
+    model: nn.Module, data: CachedFeatures, *, batch_size: int = 128, amp: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits and targets of a whole mixture set, [mixtures, classes] each, on the CPU."""
+    model.eval()
+    logits, targets = [], []
+    for which in torch.arange(len(data)).split(batch_size):
+        x, target = data.batch(which)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=amp and x.device.type == "cuda"):
+            logits.append(model(x).float().cpu())
+        targets.append(target.cpu())
+    return torch.cat(logits), torch.cat(targets)
+
+
+def evaluate(model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batch_size: int = 128) -> Scores:
+    """Score a network on a mixture set.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Made by `deeporch.build` or loaded from a checkpoint.
+    mixtures : Mixtures
+        Of the same classes.
+    device : str
+        Where to compute.
+
+    Returns
+    -------
+    Scores
+        Top-N recall, k-of-N, exact match, per instrument, loss.
+
+    Raises
+    ------
+    ValueError
+        If the classes differ.
+    """
+    check_classes(model, mixtures.classes)
+    began = time.perf_counter()
+    device = pick_device(device)
+    data = CachedFeatures(mixtures, model.features, device=device, limit_gb=0)
+    logits, targets = predict_all(model.to(device), data, batch_size=batch_size)
+    return score(logits, targets, mixtures.classes, seconds=time.perf_counter() - began)
