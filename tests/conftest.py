@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from deeporch.library import NoteLibrary
+from deeporch.library import NoteLibrary, load_library
 from deeporch.pitches import midi_to_pitch
+from deeporch.sources.soundfont import default_soundfont
 
 # A spectral envelope of its own for each instrument: the amplitudes of the first partials.
 ENVELOPES = {
@@ -90,3 +91,9 @@ def philharmonia_other_takes():
 def tinysol_sample():
     """Return the folder of the two real TinySOL notes."""
     return real_folder("DEEPORCH_TINYSOL_SAMPLE")
+
+
+@pytest.fixture(scope="session")
+def soundfont_library():
+    """Return the default library, from the cache where it is there (rendering it takes half a minute)."""
+    return load_library("soundfont", root=default_soundfont())
