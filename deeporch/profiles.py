@@ -63,7 +63,7 @@ def find_notebooks(names: Sequence[str], folder: Path) -> list[Path]:
         If there are none, or a name means none or several of them.
     """
     known = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
-    if not known and not names:
+    if not known and not any("/" in name or name.endswith(".ipynb") for name in names):
         raise FileNotFoundError(f"There are no numbered notebooks (NN_name.ipynb) in {folder}.")
     found = []
     for name in names:

@@ -89,8 +89,9 @@ class Watcher(threading.Thread):
 
     def status(self) -> str:
         """Where the notebook is, in one line."""
-        where = f"cell {self.cell}/{self.cells}" if self.cell else "starting"
-        return " · ".join([where, *list(self.lines)[-1:]])
+        if not self.cell:
+            return "starting"
+        return " · ".join([f"cell {self.cell}/{self.cells}", *list(self.lines)[-1:]])
 
 
 class Display:

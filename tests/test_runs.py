@@ -324,6 +324,21 @@ def test_values_take_the_type_of_the_default(value, default, expected):
     assert type(result) is type(expected)
 
 
+def test_the_status_is_the_cell_and_the_last_line_of_its_progress():
+    read, write = os.pipe()
+    with open(read, "rb") as stream:
+        watcher = runs.Watcher(stream, cells=9)
+        watcher.start()
+        assert watcher.status() == "starting"
+        os.write(write, b"Input Notebook:  a\nExecuting Cell 3---------\nepoch: 10%\repoch: 20%\r")
+        until(lambda: watcher.status() == "cell 3/9 · epoch: 20%", 5)
+        os.write(write, b"\nEnding Cell 3---------\nExecuting Cell 4---------\n")
+        until(lambda: watcher.status() == "cell 4/9", 5)
+        os.close(write)
+        watcher.join(5)
+        assert not watcher.is_alive()
+
+
 # ---- Notebook files --------------------------------------------------------------------------------------------------
 
 

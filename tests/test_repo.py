@@ -1,0 +1,145 @@
+"""The repository as a whole: what the README promises, what is tracked, what is pinned."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deeporch
+from deeporch.notebooks import read_parameters
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CODE = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
+BARE_FOLDERS = ("/work" + "/", "/root" + "/")
+
+
+@pytest.fixture(scope="module")
+def tracked():
+    """The files git tracks or would track."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    files = [ROOT / name for name in names if name and (ROOT / name).is_file()]
+    assert len(files) > 20
+    return files
+
+
+def test_every_make_command_of_the_readme_exists():
+    named = set(re.findall(r"\bmake ([a-z-]+)", CODE))
+    assert {"run", "test"} <= named
+    assert named <= TARGETS
+
+
+def test_every_variable_of_the_readme_exists_in_the_makefile():
+    commands = "\n".join(re.findall(r"make .*", CODE))
+    named = set(re.findall(r"\b([A-Z]+)=", re.sub(r'ARGS="[^"]*"', "ARGS=", commands)))
+    assert "PROFILE" in named
+    assert named <= set(re.findall(r"^([A-Z]+) +\?=", MAKEFILE, re.MULTILINE))
+
+
+def test_every_variable_of_the_readme_is_read_somewhere():
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "deeporch").rglob("*.py"))
+    for name in set(re.findall(r"DEEPORCH_[A-Z_]+", README)):
+        assert name in sources or re.fullmatch(r"DEEPORCH_(SOUNDFONT|TINYSOL|SOL|PHILHARMONIA)_ROOT", name)
+
+
+def test_every_parameter_of_the_readme_exists_in_a_notebook():
+    known = {name for path in (ROOT / "notebooks").glob("*.ipynb") for name in read_parameters(path)}
+    assert set(re.findall(r"-p ([A-Z_]+)=", CODE)) - known == set()
+
+
+def test_every_target_is_phony_and_sets_itself_up():
+    phony = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE).group(1).split())
+    assert phony == TARGETS
+    rules = dict(re.findall(r"^([a-z-]+): ?(.*?) ## ", MAKEFILE, re.MULTILINE))
+    assert [name for name, needs in rules.items() if "$(DONE)" not in needs and name != "help"] == []
+
+
+def test_every_local_link_of_the_readme_leads_somewhere():
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_map_of_the_readme_names_what_exists():
+    block = re.search(r"## The map.*?```text\n(.*?)```", README, re.DOTALL).group(1)
+    names, folder = [], ""
+    for line in block.splitlines():
+        name = line.split()[0]
+        folder = folder if line.startswith(" ") else name if name.endswith("/") else ""
+        names.append(name if not line.startswith(" ") else folder + name)
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_the_readme_has_a_place_for_the_results():
+    assert README.index("<!-- results:begin -->") < README.index("<!-- results:end -->")
+
+
+def test_no_tracked_file_is_large(tracked):
+    assert {path.name: path.stat().st_size for path in tracked if path.stat().st_size > 1_000_000} == {}
+
+
+def test_no_tracked_file_names_a_folder_of_one_machine(tracked):
+    found = {
+        f"{path.relative_to(ROOT)}: {bare}"
+        for path in tracked
+        for bare in BARE_FOLDERS
+        if re.search(rb"(?<![\w.~+/-])" + bare.encode(), re.sub(rb"base64,[A-Za-z0-9+/=]+", b"", path.read_bytes()))
+    }
+    assert found == set()
+
+
+def test_nothing_that_can_be_made_again_is_tracked(tracked):
+    made = re.compile(r"(^|/)(\.venv|runs|__pycache__|\.ipynb_checkpoints)/|^data/cache/|\.pyc$")
+    assert [str(path) for path in tracked if made.search(path.relative_to(ROOT).as_posix())] == []
+
+
+def test_requirements_are_pinned_and_commented():
+    blocks = (ROOT / "requirements.txt").read_text(encoding="utf-8").strip().split("\n\n")
+    for block in blocks:
+        assert block.startswith("# ")
+    lines = [line for block in blocks for line in block.splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_-]+==[0-9][\w.]*", line)] == []
+    versions = dict(line.split("==") for line in lines)
+    assert versions["torch"] == versions["torchaudio"]
+
+
+def test_everything_imported_is_pinned():
+    """Nothing may come along only because something else needs it today."""
+    modules = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipython"}
+    pinned = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    files = [*(ROOT / "deeporch").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    own = {"deeporch", *(path.stem for path in files)}
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    foreign = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - own
+    assert {modules.get(name, name) for name in foreign} - pinned == set()
+
+
+@pytest.mark.parametrize("name", deeporch.__all__)
+def test_every_public_name_is_documented(name):
+    thing = getattr(deeporch, name)
+    if inspect.isclass(thing) or callable(thing):
+        documentation = inspect.getdoc(thing)
+        assert documentation
+        assert not documentation.startswith(f"{name}(")  # what a dataclass gets for nothing
+
+
+def test_importing_does_nothing(tmp_path):
+    code = (
+        "import os, random, sys, numpy, torch, logging; os.chdir(sys.argv[1])\n"
+        "def state(): return (dict(os.environ), random.getstate(), numpy.random.get_state()[1].tolist(),\n"
+        "    torch.random.get_rng_state().tolist(), torch.get_num_threads(), len(logging.root.handlers))\n"
+        "before = state(); import deeporch; assert state() == before; assert not os.listdir('.')"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment)
+    assert done.stderr == ""
+    assert done.returncode == 0
