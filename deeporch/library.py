@@ -54,7 +54,7 @@ def load_library(
     refresh : bool
         Decode again even if there is a cache.
     **filters
-        Which notes: philharmonia `length`, `technique`; sol `technique`, `instrument`, `dynamic`; soundfont
+        Which notes: philharmonia `length`, `technique`, `pitches`; sol `technique`, `instrument`, `dynamic`; soundfont
         `instruments`, `dynamics`; tinysol `download`, `url`, `checksums`. All that read files: `duplicates`, ``"drop"``
         (default) or ``"keep"`` byte-identical files. See ``find`` of each source.
 

@@ -121,7 +121,9 @@ def test_take(tiny_library):
 
 
 def test_keys_tell_libraries_apart(tiny_library):
-    assert tiny_library.select(instruments="Fl").key == tiny_library.select(pitch_range=("C4", "B4"), instruments="Fl").key
+    assert (
+        tiny_library.select(instruments="Fl").key == tiny_library.select(pitch_range=("C4", "B4"), instruments="Fl").key
+    )
     keys = {tiny_library.key, *(tiny_library.take(rows).key for rows in ([0, 1], [1, 0], [0], range(215)))}
     assert len(keys) == 5
     assert tiny_library.take(range(216)).key == tiny_library.key
@@ -160,7 +162,9 @@ def test_card(tiny_library):
 
 def test_combine(tiny_library):
     flutes, horns = tiny_library.select(instruments="Fl"), tiny_library.select(instruments="Hn", dynamics="pp")
-    short = NoteLibrary.from_audio(pd.DataFrame({"instrument": ["Fl"], "pitch": ["C9"]}), torch.ones(1, 9), name="short")
+    short = NoteLibrary.from_audio(
+        pd.DataFrame({"instrument": ["Fl"], "pitch": ["C9"]}), torch.ones(1, 9), name="short"
+    )
     both = combine([horns, short, flutes], name="both")
     assert len(both) == 12 + 1 + 36
     assert both.table["library"].tolist() == ["tiny"] * 12 + ["short"] + ["tiny"] * 36
@@ -319,7 +323,11 @@ def test_one_bad_file_never_loses_the_others(folder, cache):
         ({"name": "philharmonia"}, FileNotFoundError, "philharmonia.co.uk.*DEEPORCH_PHILHARMONIA_ROOT"),
         ({"name": "philharmonia", "root": "/nowhere"}, FileNotFoundError, "no folder '/nowhere'"),
         ({"name": "soundfont", "root": "/nowhere.sf2"}, FileNotFoundError, "no SoundFont '/nowhere.sf2'"),
-        ({"name": "soundfont", "instrument": "Fl"}, ValueError, "Unknown filter.*'instrument': did you mean 'instruments'"),
+        (
+            {"name": "soundfont", "instrument": "Fl"},
+            ValueError,
+            "Unknown filter.*'instrument': did you mean 'instruments'",
+        ),
         ({"name": "soundfont", "instruments": "Flt"}, ValueError, "Unknown instrument 'Flt': did you mean 'Fl'"),
         ({"name": "soundfont", "dynamics": ["mp"]}, ValueError, "Unknown dynamic 'mp'"),
         ({"name": "soundfont", "seconds": 0}, ValueError, "seconds must lie between"),

@@ -44,6 +44,7 @@ COLUMNS = {
 }
 EXTRA_COLUMNS = {
     "length": "str",
+    "named": "str",
     "library": "str",
     "technique_name": "string",
     "dynamics_id": "Int64",
