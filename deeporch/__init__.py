@@ -21,12 +21,26 @@ from .checkpoints import load_checkpoint, save_checkpoint
 from .environment import describe_device, environment
 from .features import Mel, get_features
 from .library import NoteLibrary, combine, load_library
-from .metrics import Scores, exact_match, k_of_n, per_instrument, score, study_form, top_n, top_n_recall
+from .metrics import (
+    Scores,
+    confusion,
+    exact_match,
+    k_of_n,
+    k_of_n_form,
+    kinds_of_error,
+    mistakes,
+    per_instrument,
+    score,
+    study_form,
+    top_n,
+    top_n_recall,
+)
 from .mixtures import Classes, Mixtures, Split, chance_recall, split
 from .models import CNN, build, count_parameters
+from .notebooks import record
 from .pitches import midi_to_pitch, pitch_to_midi
 from .results import Results, load_results, published, published_value
-from .training import History, Training, evaluate, fit
+from .training import History, Training, evaluate, fit, pick_device, predict
 
 __version__ = "0.1.0"
 
@@ -44,6 +58,7 @@ __all__ = [
     "build",
     "chance_recall",
     "combine",
+    "confusion",
     "count_parameters",
     "describe_device",
     "environment",
@@ -52,14 +67,20 @@ __all__ = [
     "fit",
     "get_features",
     "k_of_n",
+    "k_of_n_form",
+    "kinds_of_error",
     "load_checkpoint",
     "load_library",
     "load_results",
     "midi_to_pitch",
+    "mistakes",
     "per_instrument",
+    "pick_device",
     "pitch_to_midi",
+    "predict",
     "published",
     "published_value",
+    "record",
     "save_checkpoint",
     "score",
     "split",

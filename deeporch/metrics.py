@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from .mixtures import Classes
 
@@ -90,6 +92,70 @@ def study_form(table: pd.DataFrame) -> str:
         f"{name}: {row.right:.0f}/{row.occurring:.0f} = {row.accuracy:.3%}".replace("%", " %")
         for name, row in table.iterrows()
     )
+
+
+def k_of_n_form(shares: list[float]) -> str:
+    """Return a k/N accuracy list in the study's form, a line each for k = 1 … N: ``1/2: 15.350 %``."""
+    n = len(shares) - 1
+    return "\n".join(f"{k}/{n}: {100 * shares[k]:.3f} %" for k in range(1, n + 1))
+
+
+def mistakes(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> pd.DataFrame:
+    """Return what was heard instead of each missed note.
+
+    A mixture's top-N prediction has as many wrong classes as it misses notes. They are paired so that pitch classes
+    agree best, then octaves, then instruments (an optimal assignment): an octave error is paired as one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a missed note: mixture, true, predicted (class indices), true_instrument, predicted_instrument,
+        interval (semitones from the true to the predicted pitch; 0 where classes are instruments).
+    """
+    predicted, wanted = top_n(logits, targets), targets.bool()
+    missed, wrong = wanted & ~predicted, predicted & ~wanted
+    midi = classes.table["midi"].to_numpy()
+    instrument = classes.table["instrument"].to_numpy()
+    rows = []
+    for mixture in torch.nonzero(missed.any(1)).flatten().tolist():
+        true, heard = (torch.nonzero(m[mixture]).flatten().numpy() for m in (missed, wrong))
+        interval = midi[heard][None, :] - midi[true][:, None]
+        fold = np.abs((interval + 6) % 12 - 6)
+        cost = 2.0 * fold + 0.1 * np.abs(interval) / 12 + (instrument[heard][None, :] != instrument[true][:, None])
+        rows += [(mixture, true[i], heard[j]) for i, j in zip(*linear_sum_assignment(cost), strict=True)]
+    table = pd.DataFrame(rows, columns=["mixture", "true", "predicted"], dtype=int)
+    for column in ("true", "predicted"):
+        table[f"{column}_instrument"] = instrument[table[column]]
+    table["interval"] = midi[table["predicted"]] - midi[table["true"]]
+    return table
+
+
+def confusion(table: pd.DataFrame, instruments: list[str]) -> pd.DataFrame:
+    """Count `mistakes` by instrument: rows are what played, columns what was heard instead."""
+    counts = pd.crosstab(table["true_instrument"], table["predicted_instrument"])
+    return counts.reindex(index=instruments, columns=instruments, fill_value=0)
+
+
+KINDS_OF_ERROR = (
+    "right pitch, other instrument",
+    "octave, same instrument",
+    "octave, other instrument",
+    "semitone, same instrument",
+    "other pitch, same instrument",
+    "other pitch, other instrument",
+)
+
+
+def kinds_of_error(table: pd.DataFrame) -> dict[str, float]:
+    """Return the share of each kind among all `mistakes`, 0 to 1; empty if there are none."""
+    if table.empty:
+        return dict.fromkeys(KINDS_OF_ERROR, 0.0)
+    same = table["true_instrument"] == table["predicted_instrument"]
+    interval = table["interval"].abs()
+    octave, unison = (interval % 12 == 0) & (interval > 0), interval == 0
+    kinds = [~same & unison, same & octave, ~same & octave, same & (interval == 1)]
+    kinds += [same & ~octave & (interval > 1) | same & unison, ~same & ~octave & ~unison]
+    return {name: float(kind.mean()) for name, kind in zip(KINDS_OF_ERROR, kinds, strict=True)}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,16 @@ def save(figure: Figure, name: str, folder: str | Path | None = None) -> Path:
     return folder / f"{name}.png"
 
 
+def show(figure: Figure, alt: str = "") -> None:
+    """Display a figure in a notebook as a PNG with a description for those who cannot see it."""
+    from IPython.display import Image, display
+
+    file = io.BytesIO()
+    with style():
+        figure.savefig(file, format="png", dpi=90, metadata={"Software": None})
+    display(Image(file.getvalue(), format="png", alt=alt))
+
+
 def waveform(ax: Axes, audio: torch.Tensor, sample_rate: int = 44_100, *, colour: str = BLUE) -> None:
     """Draw a mono signal [samples] over seconds."""
     step = max(1, len(audio) // 4000)
@@ -95,7 +106,7 @@ def pitch_ranges(ax: Axes, notes: NoteLibrary) -> None:
     order = counts.groupby("instrument").agg(family=("family", "first"), low=("midi", "mean"))
     order = order.sort_values(["family", "low"]).index.tolist()
     for family, part in counts.groupby("family"):
-        alpha = (part["recordings"] / counts["recordings"].max()).clamp(0.25, 1)
+        alpha = (part["recordings"] / counts["recordings"].max()).clip(0.25, 1)
         rows = part["instrument"].map(order.index)
         colour = FAMILY_COLOURS.get(family, GREY)
         ax.scatter(part["midi"], rows, s=22, marker="s", color=colour, alpha=alpha, linewidth=0)
@@ -198,47 +209,65 @@ def caption(figure: Figure, table: pd.DataFrame) -> None:
     figure.supxlabel(describe(table), fontsize=8, color=GREY)
 
 
-def draw_accuracy(table: pd.DataFrame, *, title: str, published: float | None = None) -> Figure:
-    """Draw an experiment of one network: accuracy by instrument, and recall over epochs, for each split."""
-    with style():
-        figure = Figure(figsize=(10, 3.8))
-        bars, curves = figure.subplots(1, 2, width_ratios=(2.2, 1))
-        instrument_bars(bars, table)
-        for name, part in table.groupby("split", sort=False):
-            colour = SPLIT_COLOURS.get(name, GREY)
-            curve(curves, part, "valid_recall", color=colour, label=SPLIT_NAMES.get(name, name))
-            total = 100 * part.loc[part["quantity"] == "top_n_recall", "value"].mean()
-            bars.axhline(total, color=colour, linewidth=1, linestyle=":")
-            curves.annotate(f" {total:.1f} %", (1, total), xycoords=("axes fraction", "data"), va="center", fontsize=9)
-        curves.set_ylim(0, 105)
-        if published is not None:
-            published_line(curves, published)
-        bars.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
-        bars.set_title(title, pad=24)
-        curves.set_title("test recall over training", pad=24)
-        caption(figure, table)
-    return figure
+def draw_accuracy(figure: Figure, table: pd.DataFrame, *, title: str, published: float | None = None) -> None:
+    """Draw one setting into a (sub)figure: accuracy by instrument, and recall over epochs, for each split."""
+    bars, curves = figure.subplots(1, 2, width_ratios=(2.4, 1))
+    instrument_bars(bars, table)
+    for name, part in table.groupby("split", sort=False):
+        colour = SPLIT_COLOURS.get(name, GREY)
+        curve(curves, part, "valid_recall", color=colour)
+        totals = 100 * part.loc[part["quantity"] == "top_n_recall", "value"]
+        bars.axhline(totals.mean(), color=colour, linewidth=1, linestyle=":")
+        spread = f" ± {totals.std():.1f}" if len(totals) > 1 else ""
+        curves.annotate(
+            f" {totals.mean():.1f}{spread} %", (1, totals.mean()), xycoords=("axes fraction", "data"),
+            va="center", fontsize=9, color=colour, annotation_clip=False,
+        )  # fmt: skip
+    curves.set_ylim(0, 105)
+    if published is not None:
+        published_line(curves, published)
+    bars.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98), fontsize=9, handlelength=1, columnspacing=1)
+    bars.set_title(title)
+    curves.set_title("test recall over training")
 
 
 def draw_cnn_instruments(table: pd.DataFrame) -> Figure:
     """Draw the study's first experiment: two notes, instruments as classes."""
-    return draw_accuracy(table, title="CNN, two notes, instruments as classes")
+    with style():
+        figure = Figure(figsize=(10, 3.6))
+        draw_accuracy(figure, table, title="CNN, two notes, instruments as classes")
+        caption(figure, table)
+    return figure
 
 
 def draw_cnn_one_class_per_file(table: pd.DataFrame) -> Figure:
-    """Draw the study's second experiment: two notes, one class per file, next to its 86.625 %."""
-    table = table[table["setting"] == "recording"]
-    return draw_accuracy(
-        table,
-        title="CNN, two notes, one class per file",
-        published=published_value("02_cnn_one_class_per_file", item="CNN"),
-    )
+    """Draw the study's second experiment: two notes, one class per file, next to its 86.625 %; and one per note."""
+    study = published_value("02_cnn_one_class_per_file", item="CNN")
+    with style():
+        figure = Figure(figsize=(10, 7))
+        above, below = figure.subfigures(2, 1)
+        files, pitches = table[table["setting"] == "recording"], table[table["setting"] == "note"]
+        draw_accuracy(above, files, title="CNN, two notes, one class per file", published=study)
+        caption(above, files)
+        draw_accuracy(below, pitches, title="the same, one class per note")
+        caption(below, pitches)
+    return figure
 
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "01_cnn_instruments": draw_cnn_instruments,
     "02_cnn_one_class_per_file": draw_cnn_one_class_per_file,
 }
+
+
+def show_committed(name: str, folder: str | Path | None = None) -> None:
+    """Display the figure of a committed full run, redrawn from its CSV; or say that there is none yet."""
+    try:
+        table = load_results(name, folder)
+    except FileNotFoundError as error:
+        print(error)
+        return
+    show(FIGURES[name](table), f"Committed run: {describe(table)}")
 
 
 def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[Path]:

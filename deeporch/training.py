@@ -41,6 +41,7 @@ class Training:
     amp: bool = True  # bfloat16 autocast, on CUDA only
     validate_every: int = 1  # epochs
     patience: int | None = None  # stop after so many validations without a better loss
+    restore_best: bool = False  # end with the weights of the best validation, not with the last
     time_limit: float | None = None  # seconds of training after which the epoch at hand is the last
     seed: int = 0  # of the order of mixtures, of dropout and of augmentation
     device: str = "auto"  # "auto", "cpu", "cuda", …
@@ -171,6 +172,7 @@ class _Fit:
         self.rows: list[dict] = []
         self.environment = environment()
         self.before, self.best, self.worse, self.stopped = 0.0, math.inf, 0, ""
+        self.best_weights: dict[str, torch.Tensor] = {}  # kept for `restore_best` only
 
     def _cached(self, mixtures: Mixtures) -> CachedFeatures:
         return CachedFeatures(mixtures, self.model.features, device=self.device, limit_gb=self.training.cache_gb)
@@ -186,6 +188,8 @@ class _Fit:
                     bar.update()
                     if self.stopped:
                         break
+        if self.best_weights:
+            self.model.load_state_dict(self.best_weights)
         self.model.eval()
         return History(pd.DataFrame(self.rows), str(self.device), self.stopped)
 
@@ -286,6 +290,8 @@ class _Fit:
             self.worse = 0 if value < self.best else self.worse + 1
             if value < self.best:
                 self.best = value
+                if self.training.restore_best:
+                    self.best_weights = copy_weights(self.model)
                 if self.folder is not None:
                     save_checkpoint(self.folder / "best", self.model, card=self._card())
         if self.training.patience is not None and self.worse >= self.training.patience:
@@ -326,6 +332,9 @@ class _Fit:
                 f"{self.folder} holds another training ({differ[0]} is {card['training'].get(differ[0])!r} there, "
                 f"{wanted[differ[0]]!r} here): choose another folder, or delete it to start anew."
             )
+        if self.training.restore_best and math.isfinite(card["best"]):
+            load_weights(self.model, self.folder / "best.safetensors")
+            self.best_weights = copy_weights(self.model)
         load_weights(self.model, last)
         self.rows, self.best, self.worse = card["history"], card["best"], card["worse"]
         self.before = self.rows[-1]["seconds"]
@@ -339,6 +348,11 @@ class _Fit:
             index, key = name.split(".")
             state["state"].setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict(state)
+
+
+def copy_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of a network's weights and statistics on the CPU, for ``load_state_dict``."""
+    return {name: values.detach().cpu().clone() for name, values in model.state_dict().items()}
 
 
 def split_weights(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -385,8 +399,10 @@ def predict_all(
     return torch.cat(logits), torch.cat(targets)
 
 
-def evaluate(model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batch_size: int = 128) -> Scores:
-    """Score a network on a mixture set.
+def predict(
+    model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batch_size: int = 128
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a network's outputs for a mixture set, and the targets.
 
     Parameters
     ----------
@@ -396,11 +412,13 @@ def evaluate(model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batc
         Of the same classes.
     device : str
         Where to compute.
+    batch_size : int
+        Mixtures at a time; memory only.
 
     Returns
     -------
-    Scores
-        Top-N recall, k-of-N, exact match, per instrument, loss.
+    logits, targets : torch.Tensor
+        float32 [mixtures, classes] each, on the CPU.
 
     Raises
     ------
@@ -408,8 +426,16 @@ def evaluate(model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batc
         If the classes differ.
     """
     check_classes(model, mixtures.classes)
-    began = time.perf_counter()
     device = pick_device(device)
     data = CachedFeatures(mixtures, model.features, device=device, limit_gb=0)
-    logits, targets = predict_all(model.to(device), data, batch_size=batch_size)
+    return predict_all(model.to(device), data, batch_size=batch_size)
+
+
+def evaluate(model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batch_size: int = 128) -> Scores:
+    """Score a network on a mixture set: top-N recall, k-of-N, exact match, per instrument, loss.
+
+    Parameters and errors are those of `predict`.
+    """
+    began = time.perf_counter()
+    logits, targets = predict(model, mixtures, device=device, batch_size=batch_size)
     return score(logits, targets, mixtures.classes, seconds=time.perf_counter() - began)

@@ -437,8 +437,8 @@ def test_real_philharmonia_notes(philharmonia):
 @pytest.mark.real
 def test_real_notes_sound_at_their_pitch(philharmonia):
     """Also those whose names are wrong; believing the names, they stand out."""
-    notes = load_library("philharmonia", root=philharmonia)
-    named = load_library("philharmonia", root=philharmonia, pitches="named")
+    notes = load_library("philharmonia", root=philharmonia, pitches="sounding")
+    named = load_library("philharmonia", root=philharmonia)
     semitones = notes.table["midi"] - named.table["midi"]
     assert semitones[semitones != 0].value_counts().to_dict() == {-12: 36 + 31, -1: 24, 1: 33}
     assert (named.table["pitch"] == notes.table["named"]).all()

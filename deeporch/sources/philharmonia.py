@@ -19,7 +19,7 @@ from ..checks import check_choice
 from ..pitches import midi_to_pitch, pitch_to_midi
 from . import Found, Notes, recordings
 
-VERSION = 2
+VERSION = 3
 WHERE = (
     "The Philharmonia Orchestra's notes are free to download from https://philharmonia.co.uk/resources/sound-samples/: "
     "unpack them into one folder and give it as root=, or set DEEPORCH_PHILHARMONIA_ROOT to it."
@@ -123,7 +123,7 @@ def find(
     *,
     length: str | Iterable[str] | None = None,
     technique: str | Iterable[str] | None = None,
-    pitches: str = "sounding",
+    pitches: str = "named",
     duplicates: str = "drop",
 ) -> Found:
     """List the notes below `root`.
@@ -138,7 +138,8 @@ def find(
     technique : str or iterable of str, optional
         Techniques to keep, as in the file names: ``"normal"``, ``"arco-normal"``, ``"pizz-normal"`` … Default: all.
     pitches : str
-        ``"sounding"`` (default) puts the wrong names of ``MISNAMED`` right, ``"named"`` believes every name.
+        ``"named"`` (default) believes every name, as published numbers do; ``"sounding"`` puts the wrong names of
+        ``MISNAMED`` right.
     duplicates : str
         ``"drop"`` (default) makes one note of files with the same bytes, ``"keep"`` one each.
 
