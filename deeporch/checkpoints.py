@@ -37,7 +37,9 @@ def save_checkpoint(
     Path
         The weights' file.
     """
-    path = Path(path).with_suffix(".safetensors")
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        path = path.with_name(path.name + ".safetensors")
     text = json.dumps({**model.card, **(card or {})}, ensure_ascii=False, allow_nan=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     with atomic_path(path) as temporary:
@@ -61,9 +63,12 @@ def read_card(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no checkpoint {path}: give the .safetensors file that training wrote.")
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["card"])
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            card = json.loads((file.metadata() or {})["card"])
+        for key in ("model", "config", "features", "classes"):
+            card[key]
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no checkpoint of deeporch, or it is damaged ({error}).") from None
+    return card
 
 
 def read_tensors(path: str | Path, *, prefix: str = "") -> dict[str, torch.Tensor]:

@@ -55,6 +55,8 @@ class Training:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)!r}.")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, but is {self.lr!r}.")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience counts validations: it must be at least 1, but is {self.patience!r}.")
         for name in ("l1", "l2"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is a penalty and must be 0 or more, but is {getattr(self, name)!r}.")
@@ -94,10 +96,14 @@ def pick_device(device: str = "auto") -> torch.device:
     Raises
     ------
     ValueError
-        If a GPU is asked for and there is none.
+        If a GPU is asked for and there is none, or the name is unknown.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"Unknown device {device!r}: use 'auto', 'cpu' or 'cuda'.") from None
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"Device {device!r} was asked for, but PyTorch finds no GPU: use 'auto' or 'cpu'.")
     return torch.device(device)
@@ -198,8 +204,7 @@ class _Fit:
         if self.stopped == "by the callback":
             return  # a part of an epoch is not kept: resuming repeats it
         if self.valid is not None and (epoch % self.training.validate_every == 0 or epoch == self.training.epochs):
-            scores = self._validate()
-            row |= {"valid_loss": scores.loss, "valid_recall": scores.top_n_recall, "valid_exact": scores.exact_match}
+            row |= self._validate(epoch)
         else:
             row |= dict.fromkeys(("valid_loss", "valid_recall", "valid_exact"), math.nan)
         row["seconds"] = self.before + time.perf_counter() - self.started
@@ -212,26 +217,27 @@ class _Fit:
         data = self._cached(self.make_train(epoch)) if self.make_train else self.train
         generator = torch.Generator().manual_seed(self.training.seed * 1_000_003 + epoch)
         batches = torch.randperm(len(data), generator=generator).split(self.training.batch_size)
+        if len(batches[-1]) == 1 < self.training.batch_size and len(batches) > 1:
+            batches = batches[:-1]  # batch-norm cannot learn from one mixture
+        size = sum(map(len, batches))
         total = torch.zeros(2, device=self.device)  # loss, notes right
         began = told = time.perf_counter()
         self.model.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.training.seed * 1_000_003 + epoch)  # dropout's
             for step, which in enumerate(batches, 1):
-                if len(which) == 1 and len(batches) > 1:
-                    continue  # batch-norm cannot learn from one mixture
                 self._set_lr((epoch - 1 + step / len(batches)) / self.training.epochs)
                 total += self._step(*data.batch(which), generator)
                 now = time.perf_counter()
                 if now - told > 0.25 or step == len(batches):
-                    told, seen = now, min(step * self.training.batch_size, len(data))
-                    if self._tell(epoch, seen, len(data), total.tolist(), data.mixtures.n, now - began, bar):
+                    told, seen = now, min(step * self.training.batch_size, size)
+                    if self._tell(epoch, seen, size, total.tolist(), data.mixtures.n, now - began, bar):
                         break
         loss, right = total.tolist()
-        rate = len(data) / (time.perf_counter() - began)
+        rate = size / (time.perf_counter() - began)
         return {
-            "train_loss": loss / len(data),
-            "train_recall": right / (len(data) * data.mixtures.n),
+            "train_loss": loss / size,
+            "train_recall": right / (size * data.mixtures.n),
             "mixtures_per_second": rate,
         }
 
@@ -260,12 +266,7 @@ class _Fit:
     def _tell(self, epoch: int, seen: int, size: int, total: list, n: int, seconds: float, bar) -> bool:  # noqa: ANN001
         """Show progress, check the loss, ask the callback; True to break off."""
         loss, recall = total[0] / seen, total[1] / (seen * n)
-        if not math.isfinite(loss):
-            kept = f" The last good epoch is in {self.folder.name}/." if self.folder and self.rows else ""
-            raise FloatingPointError(
-                f"The loss is {loss} in epoch {epoch} after {seen} of {size} mixtures (lr {self.training.lr:g}): "
-                f"lower the learning rate, or look for notes that are not finite.{kept}"
-            )
+        self._check_finite(loss, f"epoch {epoch} after {seen} of {size} mixtures")
         bar.set_postfix_str(
             f"{seen}/{size} loss {loss:.3f} recall {recall:.1%} {seen / seconds:,.0f} mixtures/s", False
         )
@@ -279,9 +280,20 @@ class _Fit:
             return True
         return False
 
-    def _validate(self) -> Scores:
+    def _validate(self, epoch: int) -> dict:
         logits, targets = predict_all(self.model, self.valid, amp=self.training.amp)
-        return score(logits, targets, self.valid.mixtures.classes)
+        loss = compute_loss(logits, targets, self.training.loss).item()
+        self._check_finite(loss, f"the validation after epoch {epoch}")
+        scores = score(logits, targets, self.valid.mixtures.classes)
+        return {"valid_loss": loss, "valid_recall": scores.top_n_recall, "valid_exact": scores.exact_match}
+
+    def _check_finite(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            kept = f" The last good epoch is in {self.folder.name}/." if self.folder and self.rows else ""
+            raise FloatingPointError(
+                f"The loss is {loss} in {where} (lr {self.training.lr:g}): lower the learning rate, "
+                f"or look for notes that are not finite.{kept}"
+            )
 
     def _judge(self, row: dict) -> None:
         """Keep the best, and decide whether to stop early."""
@@ -314,7 +326,7 @@ class _Fit:
             return
         state = {}
         for i, (_, values) in enumerate(sorted(self.optimizer.state_dict()["state"].items())):
-            state |= {f"optimizer.{i}.{name}": torch.as_tensor(v).cpu() for name, v in values.items()}
+            state |= {f"optimizer.{i}.{name}": torch.as_tensor(v).cpu().contiguous() for name, v in values.items()}
         save_checkpoint(self.folder / "last", self.model, card=self._card(), extra=state)
         History(pd.DataFrame(self.rows), str(self.device)).to_csv(self.folder / "history.csv")
 
@@ -344,8 +356,12 @@ class _Fit:
 
     def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
         state = self.optimizer.state_dict()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for name, value in tensors.items():
             index, key = name.split(".")
+            parameter = parameters[int(index)]
+            if value.shape == parameter.shape:  # fused Adam needs the layout of the weights: channels last
+                value = torch.empty_like(parameter).copy_(value)
             state["state"].setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict(state)
 
