@@ -37,8 +37,9 @@ lab: $(DONE) ## Open the notebooks in JupyterLab
 bench: $(DONE) ## Measure how fast mixtures and features are made
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
 
-figures: $(DONE) ## Redraw every figure from figures/*.csv
+figures: $(DONE) ## Redraw every figure, and the README's table, from figures/*.csv
 	@$(PY) -m deeporch.plots $(ARGS)
+	@$(PY) -m deeporch.report
 
 lint: $(DONE) ## Style only (ruff)
 	@$(PY) -m ruff check .

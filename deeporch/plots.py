@@ -19,7 +19,7 @@ from .checks import check_choice
 from .features import Mel
 from .files import atomic_path
 from .library import NoteLibrary
-from .results import ROOT, load_results, published_value
+from .results import ROOT, load_results, published, published_value
 
 # Okabe and Ito's palette: eight colours that colour-blind readers tell apart
 BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
@@ -254,9 +254,178 @@ def draw_cnn_one_class_per_file(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def recall_by_n(ax: Axes, table: pd.DataFrame, published: dict[int, float]) -> None:
+    """Draw top-N recall against N for each split (mean and range over seeds), and the study's."""
+    rows = table[table["quantity"] == "top_n_recall"]
+    for name, part in rows.groupby("split", sort=False):
+        by_n = 100 * part.groupby("n")["value"].agg(["mean", "min", "max"])
+        error = [by_n["mean"] - by_n["min"], by_n["max"] - by_n["mean"]]
+        colour = SPLIT_COLOURS.get(name, GREY)
+        ax.errorbar(by_n.index, by_n["mean"], error, marker="o", color=colour, capsize=3, label=SPLIT_NAMES.get(name))
+    ax.plot(
+        published.keys(), [100 * v for v in published.values()], "kD--", markersize=4, linewidth=1, label="the study"
+    )
+    ax.set(xlabel="notes in a mixture, N", ylabel="notes recognised / %", ylim=(0, 105))
+    ax.set_xticks(sorted(published))
+    ax.legend(fontsize=9)
+
+
+def heat_map(ax: Axes, table: pd.DataFrame, *, label: str, form: str = "{:.0f}", vmax: float | None = None) -> None:
+    """Draw a table of numbers as a heat map with its values written in."""
+    image = ax.imshow(table, aspect="auto", cmap="viridis", vmin=0, vmax=vmax)
+    middle = (vmax or np.nanmax(table.to_numpy())) / 2
+    for i, row in enumerate(table.to_numpy()):
+        for j, value in enumerate(row):
+            if np.isfinite(value) and (vmax or value >= 1):
+                colour = "white" if value < middle else "black"
+                ax.text(j, i, form.format(value), ha="center", va="center", fontsize=7, color=colour)
+    ax.set_xticks(range(table.shape[1]), table.columns, rotation=45 if table.shape[1] > 6 else 0, fontsize=8)
+    ax.set_yticks(range(len(table)), table.index, fontsize=8)
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
+
+
+def instrument_by_n(table: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy in percent of each instrument (rows) for each N (columns), summed over seeds."""
+    counts = table[table["quantity"].isin(["right", "occurring"])]
+    counts = counts.pivot_table(index=["item", "n"], columns="quantity", values="value", aggfunc="sum", sort=False)
+    return (100 * counts["right"] / counts["occurring"]).unstack("n")
+
+
+def confusion_table(table: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Return how often each instrument (row) was heard as another (column), in percent of its missed notes."""
+    rows = table[(table["quantity"] == "confusion") & (table["n"] == n)]
+    pairs = rows["item"].str.split(">", expand=True)
+    counts = rows.assign(true=pairs[0], heard=pairs[1]).pivot_table(
+        index="true", columns="heard", values="value", aggfunc="sum", sort=False, fill_value=0
+    )
+    counts = counts.reindex(columns=counts.index, fill_value=0)
+    return 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+
+
+def draw_mixtures(table: pd.DataFrame) -> Figure:
+    """Draw the study's experiment on mixtures of 2, 3, 5 and 10: losses, recall by N, instruments, confusion."""
+    study = published("05_mixtures_2_3_5_10")
+    totals = {int(r.n): r.value for r in study[study["quantity"] == "top_n_recall"].itertuples()}
+    with style():
+        figure = Figure(figsize=(11, 10))
+        ((losses, recalls), (instruments, confused)) = figure.subplots(2, 2, height_ratios=(1, 1.5))
+        seen = table[table["split"] == "mixture"]
+        for colour, (n, part) in zip(COLOURS, seen.groupby("n"), strict=False):
+            curve(losses, part, "train_loss", color=colour, linestyle=":")
+            curve(losses, part, "valid_loss", color=colour, label=f"N = {n}")
+        losses.plot([], [], color=GREY, linestyle=":", label="training")
+        losses.plot([], [], color=GREY, label="test, heard notes")
+        losses.legend(fontsize=8, ncols=2)
+        losses.set_title("loss over training")
+        recall_by_n(recalls, table, totals)
+        recalls.set_title("top-N recall")
+        heat_map(instruments, instrument_by_n(seen), label="notes recognised / %", vmax=100)
+        instruments.set(title="accuracy by instrument, heard notes", xlabel="notes in a mixture, N")
+        n = max(set(table["n"]) & {5}, default=table["n"].max())
+        heat_map(confused, confusion_table(seen, n), label="of the missed notes / %")
+        confused.set(title=f"heard instead, N = {n}", xlabel="heard", ylabel="played")
+        caption(figure, table)
+    return figure
+
+
+def compare(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a setting: recall on both splits in percent, mean and spread over seeds; weights; time.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A `Results` table with top_n_recall rows, and parameters and epoch_seconds rows if they were added.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by setting, in order; ``±`` is the standard deviation over seeds, NaN for a single one.
+    """
+    recall = table[table["quantity"] == "top_n_recall"]
+    by = recall.groupby(["setting", "split"], sort=False)["value"].agg(["mean", "std"]).mul(100).unstack("split")
+    found = pd.DataFrame(index=recall["setting"].unique())
+    for split, name in (("mixture", "heard"), ("recording", "held out")):
+        if ("mean", split) in by:
+            found[f"{name} / %"], found[f"± {name}"] = by["mean", split], by["std", split]
+    for quantity, name in (("parameters", "weights"), ("epoch_seconds", "seconds an epoch")):
+        rows = table[table["quantity"] == quantity]
+        if len(rows):
+            found[name] = rows.groupby("setting")["value"].mean()
+    return found.astype({"weights": "Int64"} if "weights" in found else {})
+
+
+def recall_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | None = None) -> None:
+    """Draw recall of every setting as lying bars, one a split, with the spread over seeds and the study's values."""
+    found = compare(table)
+    place = np.arange(len(found))
+    for i, (split, name) in enumerate((("mixture", "heard"), ("recording", "held out"))):
+        if f"{name} / %" not in found:
+            continue
+        values, spread = found[f"{name} / %"], found[f"± {name}"].fillna(0)
+        ax.barh(place + 0.4 * i - 0.2, values, 0.38, xerr=spread, color=SPLIT_COLOURS[split], label=SPLIT_NAMES[split])
+        for y, value, error in zip(place + 0.4 * i - 0.2, values, spread, strict=True):
+            ax.text(value + error + 1, y, f"{value:.1f}", va="center", fontsize=8)
+    for y, setting in enumerate(found.index):
+        if published and setting in published:
+            ax.plot(100 * published[setting], y, "kD", markersize=5)
+    if published:
+        ax.plot([], [], "kD", markersize=5, label="the study")
+    ax.set_yticks(place, found.index)
+    ax.invert_yaxis()
+    ax.set(xlabel="notes recognised / %", xlim=(0, 105))
+    ax.grid(axis="y", visible=False)
+    ax.legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
+
+
+def setting_curves(ax: Axes, table: pd.DataFrame) -> None:
+    """Draw recall over epochs of every setting: held-out test solid, training dotted."""
+    for colour, (setting, part) in zip(COLOURS * 2, table.groupby("setting", sort=False), strict=False):
+        curve(ax, part, "valid_recall", color=colour, label=setting)
+        curve(ax, part, "train_recall", color=colour, linestyle=":", linewidth=1)
+    ax.set_ylim(bottom=0)
+    ax.legend(fontsize=8)
+
+
+def draw_resnet(table: pd.DataFrame) -> Figure:
+    """Draw the CNN and the ResNets: recall over epochs in one picture, and where they end."""
+    with style():
+        figure = Figure(figsize=(10, 4))
+        curves, bars = figure.subplots(1, 2, width_ratios=(1.3, 1))
+        setting_curves(curves, table)
+        curves.set_title("held-out recordings (dotted: training)")
+        recall_bars(bars, table)
+        caption(figure, table)
+    return figure
+
+
+def draw_cnn_lstm_cnn(table: pd.DataFrame) -> Figure:
+    """Draw the LSTM variants beside the study's values, and the two axes of the LSTM over the epochs."""
+    by_note, by_instrument = (table[table["classes"] == name] for name in ("note", "instrument"))
+    study = published("04_cnn_lstm_cnn")
+    study = {row.item: row.value for row in study.itertuples() if row.quantity == "top_n_recall"}
+    axes = by_note[by_note["setting"].isin(["CNN", "CNN+LSTM+CNN", "CNN+LSTM+CNN, as published"])]
+    with style():
+        figure = Figure(figsize=(10, 6))
+        above, below = figure.subfigures(2, 1, height_ratios=(3, 1))
+        bars, curves = above.subplots(1, 2, width_ratios=(1.3, 1))
+        recall_bars(bars, by_note, published=study)
+        setting_curves(curves, axes)
+        curves.set_title("held-out recordings (dotted: training)")
+        caption(above, by_note)
+        ax = below.subplots()
+        recall_bars(ax, by_instrument, published=study)
+        ax.set_title("instruments as classes", loc="right")
+        caption(below, by_instrument)
+    return figure
+
+
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "01_cnn_instruments": draw_cnn_instruments,
     "02_cnn_one_class_per_file": draw_cnn_one_class_per_file,
+    "03_resnet": draw_resnet,
+    "04_cnn_lstm_cnn": draw_cnn_lstm_cnn,
+    "05_mixtures_2_3_5_10": draw_mixtures,
 }
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .checks import check_choice
 from .files import atomic_path
-from .metrics import Scores
+from .metrics import Scores, confusion, kinds_of_error
 from .mixtures import Mixtures
 from .training import History
 
@@ -50,6 +50,8 @@ class Results:
         history: History | None = None,
         train_mixtures: int = 0,
         curves: bool = True,
+        errors: pd.DataFrame | None = None,
+        more: Iterable[tuple[str, object, float]] = (),
     ) -> None:
         """Add one trained network's scores on one test set, and its learning curves.
 
@@ -65,6 +67,10 @@ class Results:
             ``"mixture"`` (seen notes) or ``"recording"`` (held out) or another library's name.
         history : History, optional
             Of the training; with `curves` its losses and recalls are added a row an epoch.
+        errors : pandas.DataFrame, optional
+            The network's `mistakes`: added as kinds of error, and as counts of instruments heard for one another.
+        more : iterable of (quantity, item, value)
+            Further numbers of this run, with the same labels.
         """
         labels = {
             **self.common, "setting": setting, "model": model or setting, "n": scores.n, "split": split,
@@ -75,7 +81,11 @@ class Results:
         rows = list(_score_rows(scores))
         if history is not None and curves:
             rows += _curve_rows(history)
-        self.add_rows(rows, **labels)
+        if errors is not None:
+            rows += [("kind_of_error", kind, share) for kind, share in kinds_of_error(errors).items()]
+            counts = confusion(errors, test.classes.instruments).stack()
+            rows += [("confusion", f"{true}>{heard}", count) for (true, heard), count in counts[counts > 0].items()]
+        self.add_rows([*rows, *more], **labels)
 
     def add_rows(self, rows: Iterable[tuple[str, object, float]], **labels: object) -> None:
         """Add (quantity, item, value) rows with their labels; labels not given are left empty."""

@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,7 @@ def _reason(executed: Path, lines: list[str]) -> str:
 
 def new_folder(parent: Path, profile: str) -> Path:
     """Make and return ``<parent>/<UTC time>-<profile>``."""
-    stamp = f"{datetime.now(timezone.utc):%Y-%m-%dT%H-%M-%SZ}-{profile}"
+    stamp = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{profile}"
     for count in range(1, 1000):
         folder = parent / (stamp if count == 1 else f"{stamp}-{count}")
         with suppress(FileExistsError):
@@ -249,7 +249,7 @@ def commit(job: Job, folder: Path) -> None:
 
 
 def _now() -> str:
-    return f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _clock(seconds: float) -> str:

@@ -1,0 +1,61 @@
+"""The README's results table."""
+
+import pandas as pd
+import pytest
+
+from deeporch import report
+from deeporch.results import COLUMNS, ROOT
+
+
+def write_csv(folder, experiment, rows):
+    labels = dict.fromkeys(COLUMNS, "") | {
+        "experiment": experiment, "data": "tiny", "device": "1 CPU core", "profile": "quick", "n_classes": 12,
+        "train_mixtures": 1000, "epochs": 3, "seconds": 4.5, "quantity": "top_n_recall",
+    }  # fmt: skip
+    pd.DataFrame([labels | row for row in rows]).to_csv(folder / f"{experiment}.csv", index=False)
+
+
+def test_row_has_published_seen_and_held_out_with_their_spread(tmp_path):
+    common = {"setting": "note", "n": 2}
+    rows = [common | {"split": "mixture", "seed": seed, "value": 0.5 + 0.1 * seed} for seed in (0, 1, 2)]
+    rows.append(common | {"split": "recording", "seed": 0, "value": 0.25})
+    rows.append({"setting": "recording", "n": 2, "split": "mixture", "seed": 0, "value": 0.75})
+    write_csv(tmp_path, "02_cnn_one_class_per_file", rows)
+    header, _, note, file = report.results_table(tmp_path).split("\n")
+    assert header.count("|") == note.count("|") == file.count("|")
+    assert note.startswith(
+        "| CNN, one class per note | 2 | – | 60.0 ± 10.0 % | 25.0 % | tiny, 12 classes; 1,000 training"
+    )
+    assert file.startswith("| CNN, one class per file | 2 | 86.6 % | 75.0 % | – |")
+
+
+def test_every_n_of_the_mixtures_stands_beside_its_published_recall(tmp_path):
+    rows = [{"setting": f"N={n}", "n": n, "split": "mixture", "seed": 0, "value": 1 / n} for n in (2, 3, 5, 10)]
+    write_csv(tmp_path, "05_mixtures_2_3_5_10", rows)
+    lines = report.results_table(tmp_path).split("\n")[2:]
+    assert [line.split("|")[3].strip() for line in lines] == ["92.1 %", "83.8 %", "72.6 %", "52.1 %"]
+    assert [line.split("|")[4].strip() for line in lines] == ["50.0 %", "33.3 %", "20.0 %", "10.0 %"]
+
+
+def test_writing_replaces_only_what_stands_between_the_markers(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter \\1\n")
+    assert report.write_readme(readme, tmp_path)
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after \\1\n")
+    assert "old" not in text
+    assert report.HEADER in text
+    assert not report.write_readme(readme, tmp_path)  # nothing new
+
+
+def test_readme_without_markers_is_one_sentence(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing")
+    with pytest.raises(ValueError, match=r"README\.md has no .* between which the results could stand"):
+        report.write_readme(readme, tmp_path)
+
+
+def test_the_committed_readme_equals_the_committed_csvs():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.results_table() in text
