@@ -1,4 +1,4 @@
-"""What a network sees: `Mel`, the study's 128 x 128 mel spectrogram."""
+"""What a network sees: `Mel`, the study's 128 x 128 mel spectrogram; `ConstantQ` is in constantq.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from .checks import check_choice
+from .constantq import ConstantQ
 from .mixtures import Mixtures
 
 SCALES = ("power", "log")
@@ -46,6 +47,11 @@ class Mel:
 
     def __post_init__(self) -> None:
         check_choice(self.scale, SCALES, "mel scale")
+        for name in ("n_mels", "n_fft", "hop", "frames", "sample_rate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of Mel must be at least 1, but is {getattr(self, name)!r}.")
+        if self.n_fft % 2 or self.frames < 2:
+            raise ValueError(f"Mel needs an even n_fft and 2 or more frames, but got {self.n_fft} and {self.frames}.")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,7 +86,18 @@ class Mel:
         return mel.unsqueeze(1)
 
     def of(self, mixtures: Mixtures, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
-        """Return the features of some mixtures of a set: [batch, 1, n_mels, frames]."""
+        """Return the features of some mixtures of a set: [batch, 1, n_mels, frames].
+
+        Raises
+        ------
+        ValueError
+            If their sample rate is not this one.
+        """
+        if mixtures.notes.sample_rate != self.sample_rate:
+            raise ValueError(
+                f"These features are for {self.sample_rate} Hz, but the library {mixtures.notes.name!r} has "
+                f"{mixtures.notes.sample_rate} Hz: give Mel its sample_rate."
+            )
         return self(mixtures.batch(which, device=device)[0])
 
     def _power(self, audio: torch.Tensor) -> torch.Tensor:
@@ -88,7 +105,8 @@ class Mel:
         half = self.n_fft // 2
         padded = functional.pad(audio, (half, half + self.samples - audio.shape[1]))
         spectrum = torch.fft.rfft(padded.unfold(1, self.n_fft, self.hop) * window)
-        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+        squares = torch.view_as_real(spectrum).square_()  # strided once only: twice as fast as real² + imag²
+        power = squares[..., 0] + squares[..., 1]
         bands = [power[..., low:high] @ weight for low, high, weight in blocks]
         return torch.cat(bands, -1).transpose(1, 2)
 
@@ -113,11 +131,15 @@ def _constants(sample_rate: int, n_fft: int, n_mels: int, device: torch.device) 
 FEATURES = {
     "mel128": Mel(),
     "logmel128": Mel(scale="log"),
+    "logmel64": Mel(n_mels=64, hop=1024, frames=64, scale="log"),  # the same second and a half at half the resolution
+    "cqt24": ConstantQ(),
+    "cqt36": ConstantQ(bins_per_octave=36),
 }
+KINDS = {"Mel": Mel, "ConstantQ": ConstantQ}
 
 
-def get_features(features: str | Mel) -> Mel:
-    """Return features by name (``"mel128"``, ``"logmel128"``), or as they are.
+def get_features(features: str | Mel | ConstantQ) -> Mel | ConstantQ:
+    """Return features by name (``"mel128"``, ``"cqt24"``, … see `FEATURES`), or as they are.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .checks import check_choice
-from .features import Mel, get_features
+from .features import KINDS, Mel, get_features
 from .mixtures import Classes
 
 
@@ -319,8 +319,7 @@ def features_card(features: Mel) -> dict:
 
 def features_from_card(card: dict) -> Mel:
     """Rebuild features from `features_card`'s output."""
-    kinds = {"Mel": Mel}
-    kind = kinds[check_choice(card["kind"], kinds, "features")]
+    kind = KINDS[check_choice(card["kind"], KINDS, "features")]
     return kind(**{k: v for k, v in card.items() if k != "kind"})
 
 
