@@ -255,8 +255,8 @@ class Mixtures:
         Of the recipe.
     pool : torch.Tensor, optional
         Indices of the notes to draw from (a `Split`'s ``train`` or ``test``); default all.
-    exclude : Mixtures, optional
-        No set of notes that it holds is drawn (the study's split by mixture).
+    exclude : Mixtures or sequence of Mixtures, optional
+        No set of notes that they hold is drawn (the study's split by mixture).
     per_instrument : int, optional
         At most so many notes an instrument; instruments are then drawn uniformly. 1: each plays once at most.
     instruments : sequence of str, optional
@@ -296,7 +296,7 @@ class Mixtures:
         size: int = 1000,
         seed: int = 0,
         pool: torch.Tensor | None = None,
-        exclude: Mixtures | None = None,
+        exclude: Mixtures | Sequence[Mixtures] = (),
         per_instrument: int | None = None,
         instruments: Sequence[str] | None = None,
         pitch_range: tuple[str | int, str | int] | None = None,
@@ -315,7 +315,13 @@ class Mixtures:
         generator = torch.Generator().manual_seed(seed)
         pool = _restrict(notes, classes, pool, instruments, pitch_range)
         draw = _Draw(classes, pool, n, per_instrument)
-        self.indices = _distinct(draw, size, generator, exclude, len(notes))
+        others = (exclude,) if isinstance(exclude, Mixtures) else tuple(exclude or ())
+        for other in others:
+            if other.notes.key != notes.key:
+                raise ValueError(
+                    f"The excluded mixtures are of another library ({other.notes.name!r}) than these ({notes.name!r})."
+                )
+        self.indices = _distinct(draw, size, generator, others, len(notes))
         self.gains = _gains(self.indices.shape, gain_db, generator)
         self.starts = self._starts(onset, window, generator)
         self._lengths = notes.lengths.tolist()
@@ -374,8 +380,8 @@ class Mixtures:
                 begin, start = max(-start, 0), max(start, 0)
                 end = min(self._lengths[row] - start, self.samples - begin)  # beyond its length a note is zero
                 if end > 0:
-                    out[begin : begin + end].add_(source[row, start : start + end], alpha=gain)
-        return audio.div_(self.n), self.targets(which).to(device)
+                    out[begin : begin + end].add_(source[row, start : start + end], alpha=gain / self.n)
+        return audio, self.targets(which).to(device)
 
     def _recipe(self, which: torch.Tensor) -> tuple[list, list, list]:
         """Return note rows, gains and starts of some mixtures as lists of lists."""
@@ -422,7 +428,9 @@ class Mixtures:
         """
         if not 0 <= i < len(self):
             raise ValueError(f"There is no mixture {i}: the set has {len(self)}, numbered from 0.")
-        path = Path(path).with_suffix(".wav")
+        path = Path(path)
+        if path.suffix.lower() != ".wav":
+            path = path.with_name(path.name + ".wav")
         audio = self.batch([i])[0][0]
         scale = 1 / max(1.0, audio.abs().max().item())
         with atomic_path(path) as temporary:
@@ -537,13 +545,15 @@ def _set_keys(indices: torch.Tensor, notes: int) -> torch.Tensor:
     return table[indices.long()].sum(1)
 
 
-def _distinct(draw: _Draw, size: int, generator: torch.Generator, exclude: Mixtures | None, notes: int) -> torch.Tensor:
+def _distinct(
+    draw: _Draw, size: int, generator: torch.Generator, exclude: Sequence[Mixtures], notes: int
+) -> torch.Tensor:
     """Return `size` rows that are distinct as sets and not among those of `exclude`."""
-    taken = torch.empty(0, dtype=torch.int64) if exclude is None else _set_keys(exclude.indices, notes)
+    taken = torch.cat([torch.empty(0, dtype=torch.int64), *(_set_keys(other.indices, notes) for other in exclude)])
     dtype = torch.int16 if notes <= 2**15 else torch.int32
     parts, found, idle = [], 0, 0
     while found < size:
-        rows = draw(min(2 * (size - found) + 64, 65_536), generator)
+        rows = draw(min(2 * (size - found) + 4096, 65_536), generator)  # enough to find the last few sets as well
         keys = _set_keys(rows, notes)
         _, first = np.unique(keys.numpy(), return_index=True)
         fresh = torch.zeros(len(rows), dtype=torch.bool)
@@ -557,7 +567,7 @@ def _distinct(draw: _Draw, size: int, generator: torch.Generator, exclude: Mixtu
         if idle > 20:
             raise ValueError(
                 f"Only {found} distinct mixtures of {draw.n} notes could be drawn from {len(draw.pool)} recordings"
-                f"{' beside the excluded ones' if exclude is not None else ''}, but {size} were asked for."
+                f"{' beside the excluded ones' if exclude else ''}, but {size} were asked for."
             )
     return torch.cat(parts)
 
