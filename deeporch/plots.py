@@ -19,6 +19,7 @@ from .checks import check_choice
 from .features import Mel
 from .files import atomic_path
 from .library import NoteLibrary
+from .regularization import LABELS, SEARCHED
 from .results import ROOT, load_results, published, published_value
 
 # Okabe and Ito's palette: eight colours that colour-blind readers tell apart
@@ -196,11 +197,12 @@ def describe(table: pd.DataFrame) -> str:
         shown = [form.format(v) for v in (values[0], values[-1])]
         return shown[0] if shown[0] == shown[1] else "–".join(shown)
 
-    seeds = table["seed"].nunique()
+    features = "".join(f"{name}; " for name in table["features"].unique() if name)
+    seeds = f", {table['seed'].nunique()} seeds" if table["seed"].nunique() > 1 else ""
     return (
-        f"{' + '.join(sorted(table['data'].unique()))}, {span('n_classes')} classes; {span('train_mixtures')} training "
-        f"mixtures, {span('epochs')} epochs, {span('seconds')} s on {', '.join(table['device'].unique())}"
-        f"{f', {seeds} seeds' if seeds > 1 else ''} (profile {', '.join(table['profile'].unique())})"
+        f"{' + '.join(sorted(table['data'].unique()))}, {span('n_classes')} classes; {features}{span('train_mixtures')} "
+        f"training mixtures, {span('epochs')} epochs, {span('seconds')} s on {', '.join(table['device'].unique())}{seeds} "
+        f"(profile {', '.join(table['profile'].unique())})"
     )
 
 
@@ -420,12 +422,73 @@ def draw_cnn_lstm_cnn(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def draw_regularization(table: pd.DataFrame) -> Figure:
+    """Draw who overfits: each setting's losses in training and on new mixtures by epoch; below, recall at the end."""
+    trials, table = table[table["split"] == "validation"], table[table["split"] != "validation"]
+    settings = table["setting"].unique()
+    columns = min(5, len(settings) // 2 + 1)
+    rows = len(settings) // columns + 1  # at least one cell is left for the legend
+    with style():
+        figure = Figure(figsize=(10, 1.9 * rows + 0.42 * len(settings) + 1.4))
+        above, below = figure.subfigures(2, 1, height_ratios=(1.9 * rows + 0.2, 0.42 * len(settings) + 1.2))
+        cells = above.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+        for ax, setting in zip(cells, settings, strict=False):
+            _draw_gap(ax, table[table["setting"] == setting])
+        spare = cells[len(settings) :]
+        for ax in spare:
+            ax.axis("off")
+        spare[0].legend(*cells[0].get_legend_handles_labels(), loc="center", fontsize=9)
+        _draw_recalls(below.subplots(), table, trials)
+        caption(below, table)
+    return figure
+
+
+def _draw_gap(ax: Axes, table: pd.DataFrame) -> None:
+    """Draw the losses of one setting over epochs, with the range they can move in, and the gap at the end."""
+    n, classes = int(table["n"].iloc[0]), int(table["n_classes"].iloc[0])
+    curve(ax, table, "train_loss", color=GREY, linestyle="--", label="in training")
+    curve(ax, table, "valid_loss", color=BLUE, label="new mixtures of\nthe same notes")
+    ax.axhline(np.log(classes), color="black", linewidth=1, linestyle=":", label=f"guessing (ln {classes})")
+    ax.axhline(np.log(n), color="black", linewidth=1, label=f"perfect (ln {n})")
+    ends = table[table["quantity"] == "loss"].groupby("split")["value"].mean()
+    text = f"gap at the end {ends['mixture'] - ends['train']:.1f}"
+    ax.text(0.04, 0.16, text, transform=ax.transAxes, fontsize=8)
+    ax.set_title(LABELS.get(table["setting"].iloc[0], table["setting"].iloc[0]), fontsize=9)
+    ax.set_ylim(np.log(n) - 0.35, 1.4 * np.log(classes))  # what overfits without end leaves the picture
+    ax.label_outer()
+
+
+def _draw_recalls(ax: Axes, table: pd.DataFrame, trials: pd.DataFrame) -> None:
+    """Draw each setting's recall of its training mixtures, new mixtures of their notes, and held-out recordings."""
+    recall = table[table["quantity"] == "top_n_recall"]
+    recall = 100 * recall.pivot_table(index="setting", columns="split", values="value", sort=False)
+    names = [LABELS.get(name, name) for name in recall.index]
+    losses = trials[trials["quantity"] == "loss"]
+    if len(losses) and names[-1] == LABELS[SEARCHED]:  # the one with the lowest validation loss was trained in full
+        names[-1] += "\n" + losses.loc[losses["value"].idxmin(), "setting"]
+    place = np.arange(len(recall))
+    ax.hlines(place, recall["mixture"], recall["train"], color=GREY, linewidth=1)
+    for split, marker, colour, label in (
+        ("train", "s", GREY, "its training mixtures"),
+        ("mixture", "o", BLUE, "new mixtures of the same notes"),
+        ("recording", "D", ORANGE, "held-out recordings"),
+    ):
+        ax.plot(recall[split], place, marker, color=colour, label=label)
+    for y, value in zip(place, recall["mixture"], strict=True):
+        ax.annotate(f"{value:.1f}", (value, y), (0, 6), textcoords="offset points", ha="center", color=BLUE, fontsize=8)
+    ax.set_yticks(place, names, fontsize=9)
+    ax.set(xlabel="notes recognised / %", ylim=(len(recall) - 0.4, -0.7))
+    ax.set_xlim(left=0)
+    ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
+
+
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "01_cnn_instruments": draw_cnn_instruments,
     "02_cnn_one_class_per_file": draw_cnn_one_class_per_file,
     "03_resnet": draw_resnet,
     "04_cnn_lstm_cnn": draw_cnn_lstm_cnn,
     "05_mixtures_2_3_5_10": draw_mixtures,
+    "06_regularization": draw_regularization,
 }
 
 

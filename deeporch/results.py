@@ -14,7 +14,7 @@ from .mixtures import Mixtures
 from .training import History
 
 LABELS = (
-    "experiment", "setting", "model", "n", "split", "classes", "seed",
+    "experiment", "setting", "model", "features", "n", "split", "classes", "seed",
     "data", "n_classes", "train_mixtures", "test_mixtures", "epochs", "seconds", "device", "profile",
 )  # fmt: skip
 COLUMNS = (*LABELS, "quantity", "item", "value")
@@ -46,6 +46,7 @@ class Results:
         setting: str,
         split: str,
         model: str = "",
+        features: str = "",
         seed: int = 0,
         history: History | None = None,
         train_mixtures: int = 0,
@@ -65,6 +66,8 @@ class Results:
             What tells this run from the others of the experiment.
         split : str
             ``"mixture"`` (seen notes) or ``"recording"`` (held out) or another library's name.
+        model, features : str
+            Names of the network and of what it sees.
         history : History, optional
             Of the training; with `curves` its losses and recalls are added a row an epoch.
         errors : pandas.DataFrame, optional
@@ -73,8 +76,8 @@ class Results:
             Further numbers of this run, with the same labels.
         """
         labels = {
-            **self.common, "setting": setting, "model": model or setting, "n": scores.n, "split": split,
-            "classes": test.classes.by, "n_classes": len(test.classes), "seed": seed,
+            **self.common, "setting": setting, "model": model or setting, "features": features,
+            "n": scores.n, "split": split, "classes": test.classes.by, "n_classes": len(test.classes), "seed": seed,
             "train_mixtures": train_mixtures, "test_mixtures": scores.size,
             "epochs": history.epochs if history else 0, "seconds": round(history.seconds, 1) if history else 0,
         }  # fmt: skip
