@@ -199,10 +199,10 @@ def describe(table: pd.DataFrame) -> str:
 
     features = "".join(f"{name}; " for name in table["features"].unique() if name)
     seeds = f", {table['seed'].nunique()} seeds" if table["seed"].nunique() > 1 else ""
+    data, devices, profiles = (", ".join(sorted(table[label].unique())) for label in ("data", "device", "profile"))
     return (
-        f"{' + '.join(sorted(table['data'].unique()))}, {span('n_classes')} classes; {features}{span('train_mixtures')} "
-        f"training mixtures, {span('epochs')} epochs, {span('seconds')} s on {', '.join(table['device'].unique())}{seeds} "
-        f"(profile {', '.join(table['profile'].unique())})"
+        f"{data}, {span('n_classes')} classes; {features}{span('train_mixtures')} training mixtures, "
+        f"{span('epochs')} epochs, {span('seconds')} s on {devices}{seeds} (profile {profiles})"
     )
 
 
