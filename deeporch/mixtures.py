@@ -472,10 +472,10 @@ def _restrict(
     if instruments is not None:
         for name in instruments:
             check_choice(name, notes.table["instrument"].unique(), "instrument")
-        keep &= torch.from_numpy(notes.table["instrument"].isin(list(instruments)).to_numpy())
+        keep &= torch.from_numpy(notes.table["instrument"].isin(list(instruments)).to_numpy(copy=True))
     if pitch_range is not None:
         low, high = (pitch_to_midi(p) if isinstance(p, str) else p for p in pitch_range)
-        keep &= torch.from_numpy(notes.table["midi"].between(low, high).to_numpy(dtype=bool))
+        keep &= torch.from_numpy(notes.table["midi"].between(low, high).to_numpy(dtype=bool, copy=True))
     if not keep.any():
         raise ValueError(f"No note is left to mix: instruments={instruments}, pitch_range={pitch_range}.")
     return torch.nonzero(keep).flatten()
