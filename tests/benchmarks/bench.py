@@ -1,0 +1,216 @@
+"""Measure how fast mixtures, features and libraries are made: ``make bench``.
+
+Three ways to the study's 128 x 128 mel spectrograms of mixtures of N notes, timed in turn and compared within one run:
+
+- *study*: as the study did it, one mixture at a time: librosa.load of each WAV file, sum / N, librosa's mel;
+- *obvious*: `Mixtures.batch` and torchaudio's MelSpectrogram on the batch;
+- *deeporch*: `Mixtures.batch` and `Mel`.
+
+All three make the same pictures, which is checked first. Exits with 1 if *deeporch* is less than ten times as fast as
+*study* at any N. ``--save`` writes figures/bench.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from unittest.mock import patch
+
+import librosa
+import numpy as np
+import pandas as pd
+import soundfile
+import torch
+import torchaudio
+
+from deeporch.environment import describe_device, environment
+from deeporch.features import Mel
+from deeporch.files import atomic_path
+from deeporch.library import NoteLibrary, load_library
+from deeporch.mixtures import SAMPLES, Classes, Mixtures
+
+GOAL = 10  # times as fast as the study's way
+NOTES = (2, 5, 10)
+BATCH = 16  # the study's
+WARM_UP = 2  # mixtures of the study's way, and batches of the others, before the clock starts
+FIGURES = Path(__file__).resolve().parents[2] / "figures"
+
+
+@contextmanager
+def fresh_cache():
+    """Use an empty cache for libraries within the block."""
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"DEEPORCH_CACHE": folder}):
+        yield
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Return how long an action takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+# ---- The three ways --------------------------------------------------------------------------------------------------
+
+
+def study(files: list[list[Path]]) -> np.ndarray:
+    """Return mels [mixtures, bands, frames] of lists of files, one mixture at a time."""
+    mels = []
+    for paths in files:
+        mixture = np.zeros(SAMPLES, np.float32)
+        for path in paths:
+            note, rate = librosa.load(path, sr=None)
+            note = note[:SAMPLES]
+            mixture[: len(note)] += note
+        mels.append(librosa.feature.melspectrogram(y=mixture / len(paths), sr=rate))
+    return np.stack(mels)
+
+
+def torchaudio_mel() -> torch.nn.Module:
+    """Return torchaudio's transform with librosa's defaults."""
+    return torchaudio.transforms.MelSpectrogram(
+        44_100, n_fft=2048, hop_length=512, n_mels=128, norm="slaney", mel_scale="slaney", pad_mode="constant"
+    )
+
+
+def batches(which: range) -> list[range]:
+    """Cut a range into batches."""
+    return [which[i : i + BATCH] for i in range(0, len(which), BATCH)]
+
+
+def write_files(notes: NoteLibrary, rows: torch.Tensor, folder: Path) -> dict[int, Path]:
+    """Write some notes as 16-bit WAV files, as the study had them; return the file of each row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for row in rows.unique().tolist():
+        files[row] = folder / f"{row}.wav"
+        if not files[row].exists():
+            audio = notes.audio[row, : int(notes.lengths[row])].float().numpy()
+            soundfile.write(files[row], audio, notes.sample_rate, subtype="PCM_16")
+    return files
+
+
+def compare(notes: NoteLibrary, folder: Path, repetitions: int) -> list[dict]:
+    """Time the three ways, and mixing alone, in turn; return a row a way and N."""
+    mel, obvious = Mel(), torchaudio_mel()
+    rows = []
+    for n in NOTES:
+        slow, fast = max(8, 80 // n), 16 * BATCH  # mixtures a repetition
+        mixtures = Mixtures(notes, Classes(notes, by="recording"), n=n, size=repetitions * fast + 64, seed=n)
+        files = write_files(notes, mixtures.indices[: repetitions * slow], folder)
+        paths = [[files[row] for row in mixture] for mixture in mixtures.indices[: repetitions * slow].tolist()]
+
+        def ours(which: range, mixtures: Mixtures = mixtures) -> torch.Tensor:
+            return torch.cat([mel.of(mixtures, batch) for batch in batches(which)])
+
+        def theirs(which: range, mixtures: Mixtures = mixtures) -> torch.Tensor:
+            return torch.cat([obvious(mixtures.batch(batch)[0]) for batch in batches(which)])
+
+        def mixing(which: range, mixtures: Mixtures = mixtures) -> None:
+            for batch in batches(which):
+                mixtures.batch(batch)
+
+        check_equal(study(paths[:WARM_UP]), ours(range(WARM_UP))[:, 0].numpy(), theirs(range(WARM_UP)).numpy())
+        for way in (ours, theirs, mixing):
+            way(range(WARM_UP * BATCH))
+        times = {"study": [], "obvious": [], "deeporch": [], "mixing alone": []}
+        for r in range(repetitions):
+            few, many = paths[r * slow : (r + 1) * slow], range(r * fast, (r + 1) * fast)
+            times["study"].append(seconds(lambda few=few: study(few)) / slow)
+            for name, way in (("obvious", theirs), ("deeporch", ours), ("mixing alone", mixing)):
+                times[name].append(seconds(lambda way=way, many=many: way(many)) / fast)
+        for name, taken in times.items():
+            ratios = [a / b for a, b in zip(times["study"], taken, strict=True)]
+            rows.append({"measure": name, "n": n, "value": 1 / median(taken), "unit": "mixtures/s"})
+            rows[-1] |= {"low": 1 / max(taken), "high": 1 / min(taken), "times_study": median(ratios)}
+    return rows
+
+
+def check_equal(reference: np.ndarray, *others: np.ndarray) -> None:
+    """Stop if the ways make different pictures (16 bits against half precision: to 1e-3 of the maximum)."""
+    for other in others:
+        error = np.abs(other - reference).max() / reference.max()
+        if not error < 1e-3:
+            raise SystemExit(f"The ways do not agree: they differ by {error:.1e} of the maximum.")
+
+
+# ---- Recipes and libraries -------------------------------------------------------------------------------------------
+
+
+def recipe(notes: NoteLibrary) -> list[dict]:
+    """Time the recipe of 250,000 mixtures of 10 notes, with gains, onsets and random windows."""
+    classes = Classes(notes, by="note")
+    options = {"n": 10, "size": 250_000, "gain_db": (-12, 0), "onset": 0.5, "window": "random"}
+    taken = [seconds(lambda seed=seed: Mixtures(notes, classes, seed=seed, **options)) for seed in range(3)]
+    megabytes = Mixtures(notes, classes, **options).nbytes / 1e6
+    return [
+        {"measure": "recipe of 250,000", "n": 10, "value": median(taken), "unit": "s", "low": min(taken), "high": max(taken)},
+        {"measure": "recipe of 250,000", "n": 10, "value": megabytes, "unit": "MB"},
+    ]  # fmt: skip
+
+
+def load_times(name: str, root: Path) -> tuple[NoteLibrary, list[dict]]:
+    """Load a folder of recordings into an empty cache, then from it; return it and the rows."""
+    cold = seconds(lambda: load_library(name, root=root))
+    cached = [seconds(lambda: load_library(name, root=root)) for _ in range(3)]
+    notes = load_library(name, root=root)
+    rows = [
+        {"measure": f"cold load of {len(notes):,} notes", "value": cold, "unit": "s"},
+        {"measure": f"cached load of {len(notes):,} notes", "value": median(cached), "unit": "s",
+         "low": min(cached), "high": max(cached)},
+    ]  # fmt: skip
+    return notes, rows
+
+
+def sol_tree(notes: NoteLibrary, folder: Path, size: int = 600) -> Path:
+    """Write some notes of a library as WAV files in the SOL grammar, to have files to load."""
+    rows = np.random.default_rng(0).permutation(len(notes))[:size]
+    for row, path in write_files(notes, torch.from_numpy(rows), folder).items():
+        note = notes.table.loc[row]
+        path.rename(folder / f"{note['instrument']}-ord-{note['pitch']}-{note['dynamic']}-N-N.wav")
+    return folder
+
+
+def main() -> int:
+    """Measure, print, and write if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--save", action="store_true", help="write figures/bench.csv")
+    parser.add_argument("--repetitions", type=int, default=7, help="of each comparison; medians are reported")
+    options = parser.parse_args()
+    root = os.environ.get("DEEPORCH_PHILHARMONIA_ROOT")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        if root:
+            name, root = "philharmonia", Path(root)
+        else:
+            name, root = "sol", sol_tree(load_library("soundfont"), folder / "sol")
+        with fresh_cache():
+            notes, rows = load_times(name, root)
+            rows = compare(notes, folder / "wav", options.repetitions) + recipe(notes) + rows
+    table = pd.DataFrame(rows, columns=["measure", "n", "value", "unit", "low", "high", "times_study"])
+    table["n"] = table["n"].astype("Int64")
+    print(table.to_string(index=False, float_format=lambda value: f"{value:,.2f}", na_rep=""))
+    data = name if name == "philharmonia" else "soundfont, as WAV files"
+    print(f"\nmedians; {data}; {describe_device()} ({platform.machine()}), torch on {torch.get_num_threads()} threads")
+    if options.save:
+        versions = environment()
+        table = table.assign(data=data, device=describe_device(), torch=versions["torch"], git=versions["git"])
+        with atomic_path(FIGURES / "bench.csv") as path:
+            table.to_csv(path, index=False, float_format="%.4g")
+    ratios = table[table["measure"] == "deeporch"].set_index("n")["times_study"]
+    if (ratios < GOAL).any():
+        print(f"Too slow: {ratios.min():.1f} times the study's way at N={ratios.idxmin()}; the goal is {GOAL}.")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from deeporch.metrics import exact_match, hits, k_of_n, per_instrument, score, study_form, top_n, top_n_recall
+from deeporch.mixtures import Classes
+
+
+@pytest.fixture(scope="module")
+def classes(tiny_library):
+    return Classes(tiny_library, by="note")
+
+
+def case(n, size=60, count=72, seed=0):
+    """Return logits that find some of the notes, and multi-hot targets."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.zeros(size, count)
+    for row in targets:
+        row[torch.randperm(count, generator=generator)[:n]] = 1
+    return torch.randn(size, count, generator=generator) + 2 * targets, targets
+
+
+def slow_hits(logits, targets):
+    """Count, with sorting and sets of plain numbers, what is right in each mixture."""
+    found = []
+    for outputs, wanted in zip(logits.tolist(), targets.tolist(), strict=True):
+        right = {c for c, value in enumerate(wanted) if value}
+        ranked = sorted(range(len(outputs)), key=lambda c: -outputs[c])
+        found.append(set(ranked[: len(right)]) & right)
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 10])
+def test_every_metric_equals_a_slow_loop(classes, n):
+    logits, targets = case(n)
+    right = slow_hits(logits, targets)
+    counts = [len(r) for r in right]
+    assert 0 < sum(counts) < 60 * n
+    assert hits(logits, targets).tolist() == counts
+    assert top_n_recall(logits, targets) == pytest.approx(sum(counts) / (60 * n), abs=1e-9)
+    assert k_of_n(logits, targets) == pytest.approx([counts.count(k) / 60 for k in range(n + 1)], abs=1e-6)
+    assert exact_match(logits, targets) == pytest.approx(counts.count(n) / 60, abs=1e-6)
+    chosen = top_n(logits, targets)
+    assert chosen.sum(1).tolist() == [n] * 60
+    table = per_instrument(logits, targets, classes)
+    assert table.index.tolist() == classes.instruments
+    for instrument in classes.instruments:
+        own = {c for c, name in enumerate(classes.table["instrument"]) if name == instrument}
+        occurring = sum(int(targets[i, c]) for i in range(60) for c in own)
+        found = sum(len(r & own) for r in right)
+        row = table.loc[instrument]
+        assert (row["right"], row["occurring"]) == (found, occurring)
+        assert row["accuracy"] == pytest.approx(found / occurring)
+
+
+def test_score_gathers_them(classes):
+    logits, targets = case(3, seed=5)
+    scores = score(logits, targets, classes, seconds=1.5)
+    logs = logits.double() - logits.double().exp().sum(1, keepdim=True).log()
+    loss = -sum(logs[i, c].item() / 3 for i in range(60) for c in range(72) if targets[i, c]) / 60
+    assert scores.loss == pytest.approx(loss, rel=1e-5)
+    assert (scores.n, scores.size, scores.seconds) == (3, 60, 1.5)
+    assert scores.top_n_recall == top_n_recall(logits, targets)
+    assert scores.exact_match == scores.k_of_n[3] == exact_match(logits, targets)
+    assert sum(k * share / 3 for k, share in enumerate(scores.k_of_n)) == pytest.approx(scores.top_n_recall, abs=1e-6)
+    accuracies = [scores.per_instrument["accuracy"][name] for name in classes.instruments]
+    assert scores.macro_recall == pytest.approx(sum(accuracies) / 6)
+
+
+def test_perfect_and_hopeless(classes):
+    _, targets = case(4)
+    perfect, hopeless = score(targets, targets, classes), score(-targets, targets, classes)
+    assert (perfect.top_n_recall, perfect.exact_match, perfect.k_of_n) == (1, 1, [0, 0, 0, 0, 1])
+    assert (hopeless.top_n_recall, hopeless.exact_match, hopeless.k_of_n) == (0, 0, [1, 0, 0, 0, 0])
+
+
+def test_an_instrument_that_never_occurs(classes):
+    logits, targets = case(2)
+    fl = torch.tensor([name == "Fl" for name in classes.table["instrument"]])
+    keep = (targets * fl).sum(1) == 0
+    scores = score(logits[keep], targets[keep], classes)
+    row = scores.per_instrument.loc["Fl"]
+    assert row["occurring"] == 0
+    assert math.isnan(row["accuracy"])
+    others = scores.per_instrument.drop(index="Fl")["accuracy"]
+    assert scores.macro_recall == pytest.approx(others.mean())
+    assert not math.isnan(scores.macro_recall)
+
+
+def test_the_studys_form():
+    table = pd.DataFrame({"right": [786.0, 7.0], "occurring": [815.0, 7.0]}, index=["Va", "Cb"])
+    table["accuracy"] = table["right"] / table["occurring"]
+    assert study_form(table) == "Va: 786/815 = 96.442 %\nCb: 7/7 = 100.000 %"
+
+
+def test_one_sentence_for_each_mistake():
+    logits, targets = case(2)
+    with pytest.raises(ValueError, match=r"Outputs \[60, 72\] and targets \[60, 71\] must be two equal, non-empty"):
+        top_n(logits, targets[:, 1:])
+    with pytest.raises(ValueError, match="non-empty tables"):
+        top_n(logits[:0], targets[:0])
+    mixed = targets.clone()
+    mixed[7] = 0
+    for wrong in (mixed, torch.zeros(60, 72)):
+        with pytest.raises(ValueError, match="the same number of notes, at least one: score each N on its own"):
+            top_n(logits, wrong)
