@@ -54,13 +54,13 @@ class Regularizer:
 
 SETTINGS = {
     "none": Regularizer("nothing at all", dropout=0),
-    "dropout": Regularizer("dropout alone: the study's network"),
+    "dropout": Regularizer("dropout alone (study)"),
     "l2_5e-3": Regularizer("L2 5e-3", l2=5e-3),
     "l2_1e-6": Regularizer("L2 1e-6", l2=1e-6),
     "l1_1e-2": Regularizer("L1 1e-2", l1=1e-2),
-    "early_stopping": Regularizer("early stopping", patience=3),
+    "early_stopping": Regularizer("early stopping", patience=5),
     "specaugment": Regularizer("SpecAugment", specaugment=0.1),
-    "fresh": Regularizer("fresh mixtures every epoch", fresh=True),
+    "fresh": Regularizer("fresh mixtures", fresh=True),
 }
 SEARCHED = "searched"  # the setting that `search` finds
 LABELS = {name: regularizer.label for name, regularizer in SETTINGS.items()} | {SEARCHED: "found by search"}
