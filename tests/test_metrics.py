@@ -1,10 +1,25 @@
 import math
+from itertools import permutations
 
 import pandas as pd
 import pytest
 import torch
 
-from deeporch.metrics import exact_match, hits, k_of_n, per_instrument, score, study_form, top_n, top_n_recall
+from deeporch.metrics import (
+    KINDS_OF_ERROR,
+    confusion,
+    exact_match,
+    hits,
+    k_of_n,
+    k_of_n_form,
+    kinds_of_error,
+    mistakes,
+    per_instrument,
+    score,
+    study_form,
+    top_n,
+    top_n_recall,
+)
 from deeporch.mixtures import Classes
 
 
@@ -93,6 +108,54 @@ def test_the_studys_form():
     table = pd.DataFrame({"right": [786.0, 7.0], "occurring": [815.0, 7.0]}, index=["Va", "Cb"])
     table["accuracy"] = table["right"] / table["occurring"]
     assert study_form(table) == "Va: 786/815 = 96.442 %\nCb: 7/7 = 100.000 %"
+
+
+def test_the_studys_form_of_k_of_n():
+    assert k_of_n_form([0.002, 0.1535, 0.8447]) == "1/2: 15.350 %\n2/2: 84.470 %"
+
+
+def pairing_cost(true, heard):
+    """Pitch classes weigh most, then octaves, then instruments."""
+    interval = heard["midi"] - true["midi"]
+    fold = min(interval % 12, -interval % 12)
+    return 2 * fold + 0.1 * abs(interval) / 12 + (heard["instrument"] != true["instrument"])
+
+
+def test_mistakes_are_paired_at_the_least_cost(classes):
+    logits, targets = case(5, size=25, seed=2)
+    table = mistakes(logits, targets, classes)
+    right = slow_hits(logits, targets)
+    rows = [classes.table.loc[c] for c in range(72)]
+    for i in range(25):
+        part = table[table["mixture"] == i]
+        missed = {c for c in range(72) if targets[i, c]} - right[i]
+        heard = set(sorted(range(72), key=lambda c: -logits[i, c])[:5]) - right[i]  # noqa: B023
+        assert sorted(part["true"]) == sorted(missed)
+        assert sorted(part["predicted"]) == sorted(heard)
+        least = min(
+            sum(pairing_cost(rows[a], rows[b]) for a, b in zip(sorted(missed), order, strict=True))
+            for order in permutations(sorted(heard))
+        )
+        found = sum(pairing_cost(rows[a], rows[b]) for a, b in zip(part["true"], part["predicted"], strict=True))
+        assert found == pytest.approx(least)
+        for row in part.itertuples():
+            assert row.true_instrument == rows[row.true]["instrument"]
+            assert row.predicted_instrument == rows[row.predicted]["instrument"]
+            assert row.interval == rows[row.predicted]["midi"] - rows[row.true]["midi"]
+    counts = confusion(table, classes.instruments)
+    assert counts.to_numpy().sum() == len(table) > 20
+    one = table[(table["true_instrument"] == "Fl") & (table["predicted_instrument"] == "Vn")]
+    assert counts.loc["Fl", "Vn"] == len(one)
+    assert mistakes(targets, targets, classes).empty
+
+
+def test_kinds_of_error():
+    cases = [("Fl", "Ob", 0), ("Fl", "Fl", -12), ("Fl", "Ob", 24), ("Fl", "Fl", 1), ("Fl", "Fl", -7), ("Fl", "Ob", 2),
+             ("Fl", "Ob", -1), ("Vn", "Vn", -1)]  # fmt: skip
+    table = pd.DataFrame(cases, columns=["true_instrument", "predicted_instrument", "interval"])
+    expected = dict(zip(KINDS_OF_ERROR, (1, 1, 1, 2, 1, 2), strict=True))
+    assert kinds_of_error(table) == {name: count / 8 for name, count in expected.items()}
+    assert kinds_of_error(table[:0]) == dict.fromkeys(KINDS_OF_ERROR, 0.0)
 
 
 def test_one_sentence_for_each_mistake():

@@ -1,0 +1,168 @@
+import re
+
+import matplotlib.pyplot
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.image import imread
+
+from deeporch import plots
+from deeporch.features import Mel
+from deeporch.metrics import mistakes, score
+from deeporch.mixtures import Classes, Mixtures
+from deeporch.results import Results
+from deeporch.training import History
+
+NAMES = ("01_cnn_instruments", "02_cnn_one_class_per_file", "05_mixtures_2_3_5_10")
+
+
+def made_up(library, name):
+    """Return results of made-up networks for an experiment: two splits, two seeds, as its notebook has them."""
+    results = Results(name, data="tiny", profile="quick", device="2 CPU cores")
+    granularities = {"01_cnn_instruments": ["instrument"], "02_cnn_one_class_per_file": ["recording", "note"]}
+    numbers = (2, 3, 5) if name.startswith("05") else (2,)
+    for by in granularities.get(name, ["note"]):
+        classes = Classes(library, by=by)
+        for n in numbers:
+            for seed in (0, 1):
+                for split, strength in (("mixture", 3.0), ("recording", 1.5)):
+                    test = Mixtures(library, classes, n=n, size=60, seed=seed)
+                    targets = test.targets()
+                    noise = torch.randn(targets.shape, generator=torch.Generator().manual_seed(seed))
+                    logits = noise + strength * targets
+                    curve = {f"{part}_{kind}": [3 - i for i in range(3)] for part in ("train", "valid")
+                             for kind in ("loss", "recall")}  # fmt: skip
+                    history = History(pd.DataFrame({"epoch": [1, 2, 3], **curve, "seconds": [1.0, 2.0, 3.0]}), "cpu")
+                    errors = mistakes(logits, targets, classes) if by == "note" else None
+                    results.add(
+                        score(logits, targets, classes), test, setting=by, split=split, model="cnn", seed=seed,
+                        history=history, train_mixtures=100, errors=errors,
+                    )  # fmt: skip
+    return results
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_library, tmp_path_factory):
+    root = tmp_path_factory.mktemp("figures")
+    for name in NAMES:
+        made_up(tiny_library, name).save(root)
+    return root
+
+
+def test_redrawing_gives_the_same_bytes(folder):
+    first = {path: path.read_bytes() for png in plots.redraw(folder=folder) for path in (png, png.with_suffix(".svg"))}
+    assert sorted(path.name for path in first) == sorted(f"{n}.{kind}" for n in NAMES for kind in ("png", "svg"))
+    torch.manual_seed(5)
+    plots.redraw(NAMES, folder)
+    for path, content in first.items():
+        assert path.read_bytes() == content, path.name
+        assert 5_000 < len(content) < 300_000, path.name
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")], "no temporary files"
+
+
+def test_figures_are_pictures_with_their_words(folder):
+    (path,) = plots.redraw(["02_cnn_one_class_per_file"], folder)
+    picture = imread(path)
+    assert picture.shape[0] > 300
+    assert picture.shape[1] > 900
+    assert picture[..., :3].std() > 0.1
+    words = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", path.with_suffix(".svg").read_text()))
+    for word in ("the study: 86.6 %", "held-out recordings", "heard in training", "216 classes", "100 training",
+                 "2 CPU cores", "profile quick", "epoch", *("Fl", "Ob", "Vc")):  # fmt: skip
+        assert word in words, word
+
+
+def test_pyplot_keeps_no_figures(folder):
+    plots.redraw(["01_cnn_instruments"], folder)
+    assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_accuracy_of_instruments_is_right_over_occurring(tiny_library):
+    table = made_up(tiny_library, "01_cnn_instruments").table
+    found = plots.instrument_accuracy(table)
+    for name in ("Fl", "Vn"):
+        for split in ("mixture", "recording"):
+            part = table[(table["item"] == name) & (table["split"] == split)]
+            right, occurring = (part.loc[part["quantity"] == q, "value"].sum() for q in ("right", "occurring"))
+            assert found.loc[name, split] == pytest.approx(right / occurring)
+    assert 0 < found["recording"].mean() < found["mixture"].mean() < 1
+
+
+def test_bars_show_accuracy_and_the_studys_marks(tiny_library):
+    table = made_up(tiny_library, "01_cnn_instruments").table
+    _, ax = plots.new_figure()
+    plots.instrument_bars(ax, table, published={"Fl": 0.9, "Nobody": 0.1})
+    heights = sorted(bar.get_height() for bar in ax.patches)
+    assert heights == pytest.approx(sorted(100 * plots.instrument_accuracy(table).to_numpy().flatten()))
+    assert [line.get_ydata()[0] for line in ax.lines] == [90.0]
+
+
+def test_curves_show_mean_and_range_over_seeds():
+    rows = [(f"curve_{kind}", epoch, value + seed) for seed in (0, 1) for kind, epoch, value in
+            (("train_loss", 1, 4.0), ("train_loss", 2, 3.0), ("valid_recall", 1, 0.25))]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["quantity", "item", "value"]).assign(seed=[0, 0, 0, 1, 1, 1])
+    _, ax = plots.new_figure()
+    plots.curve(ax, table, "train_loss")
+    assert ax.lines[0].get_xydata().tolist() == [[1, 4.5], [2, 3.5]]
+    assert ax.collections[0].get_datalim(ax.transData).intervaly.tolist() == [3, 5]
+    _, ax = plots.new_figure()
+    plots.curve(ax, table[table["seed"] == 0], "valid_recall")
+    assert ax.lines[0].get_xydata().tolist() == [[1, 25]], "recall in percent"
+    assert not ax.collections
+
+
+def test_mel_picture_and_waveform(tiny_library):
+    mel = Mel()
+    classes = Classes(tiny_library, by="note")
+    audio = Mixtures(tiny_library, classes, n=2, size=1).batch([0])[0][0]
+    for features in (mel, Mel(scale="log")):
+        figure, ax = plots.new_figure()
+        plots.mel_picture(ax, features(audio[None])[0], features)
+        drawn = ax.images[0].get_array()
+        assert drawn.shape == (128, 128)
+        assert drawn.max() == 0
+        assert -80 <= drawn.min() < -40
+        assert ax.get_xlim()[1] == pytest.approx(128 * 512 / 44_100)
+        figure.canvas.draw()
+    figure, ax = plots.new_figure()
+    plots.waveform(ax, audio)
+    heights = np.concatenate([path.vertices[:, 1] for path in ax.collections[0].get_paths()])
+    assert heights.max() == pytest.approx(audio.max().item(), abs=1e-6)
+    assert heights.min() == pytest.approx(audio.min().item(), abs=1e-6)
+
+
+def test_pitch_ranges(tiny_library):
+    _, ax = plots.new_figure()
+    plots.pitch_ranges(ax, tiny_library)
+    dots = np.concatenate([part.get_offsets() for part in ax.collections if len(part.get_offsets())])
+    assert len(dots) == 6 * 12
+    assert (dots[:, 0].min(), dots[:, 0].max()) == (60, 71)
+
+
+def test_style_stays_inside():
+    before = dict(matplotlib.rcParams)
+    with plots.style(dark=True):
+        assert matplotlib.rcParams["axes.facecolor"] == "#181818"
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_exit_codes_and_sentences(folder, tmp_path, monkeypatch, capsys):
+    with pytest.raises(
+        ValueError, match="Unknown figure '02_cnn': Known: 01_cnn_instruments, 02_cnn_one_class_per_file"
+    ):
+        plots.redraw(["02_cnn"], folder)
+    with pytest.raises(FileNotFoundError, match=r"There are no results 01_cnn_instruments\.csv: run `python -m"):
+        plots.redraw(["01_cnn_instruments"], tmp_path)
+    assert plots.redraw(folder=tmp_path) == [], "nothing to draw is no mistake"
+    monkeypatch.setattr(plots, "ROOT", tmp_path)
+    monkeypatch.setattr("deeporch.results.ROOT", tmp_path)
+    assert plots.main(["nothing_like_it"]) == 2
+    assert "Unknown figure 'nothing_like_it'" in capsys.readouterr().err
+    assert plots.main(["01_cnn_instruments"]) == 2
+    assert "There are no results" in capsys.readouterr().err
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "01_cnn_instruments.csv").write_bytes((folder / "01_cnn_instruments.csv").read_bytes())
+    assert plots.main(["01_cnn_instruments"]) == 0
+    assert "01_cnn_instruments.png" in capsys.readouterr().out
+    assert plots.main([]) == 0
