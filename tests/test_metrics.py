@@ -129,7 +129,7 @@ def test_mistakes_are_paired_at_the_least_cost(classes):
     for i in range(25):
         part = table[table["mixture"] == i]
         missed = {c for c in range(72) if targets[i, c]} - right[i]
-        heard = set(sorted(range(72), key=lambda c: -logits[i, c])[:5]) - right[i]  # noqa: B023
+        heard = set(sorted(range(72), key=lambda c: -logits[i, c])[:5]) - right[i]
         assert sorted(part["true"]) == sorted(missed)
         assert sorted(part["predicted"]) == sorted(heard)
         least = min(
