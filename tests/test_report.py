@@ -2,8 +2,11 @@
 
 import pandas as pd
 import pytest
+import torch
 
 from deeporch import report
+from deeporch.metrics import score
+from deeporch.mixtures import Classes, Mixtures
 from deeporch.results import COLUMNS, ROOT
 
 
@@ -54,6 +57,37 @@ def test_readme_without_markers_is_one_sentence(tmp_path):
     readme.write_text("nothing")
     with pytest.raises(ValueError, match=r"README\.md has no .* between which the results could stand"):
         report.write_readme(readme, tmp_path)
+
+
+@pytest.fixture
+def scores(tiny_library):
+    """Scores of a perfect and of a blind network on two notes."""
+    classes = Classes(tiny_library, by="instrument")
+    targets = Mixtures(tiny_library, classes, n=2, size=40).targets()
+    blind = torch.zeros_like(targets)
+    blind[:, :2] = 1
+    return {(2, "mixture"): score(targets, targets, classes), (2, "recording"): score(blind, targets, classes)}
+
+
+def test_k_of_n_table_has_the_study_above_ours(scores):
+    table = report.k_of_n_table(scores).data
+    assert table.index.tolist() == ["the study", "heard in training", "held-out recordings"]
+    assert table.loc["the study", 2] == "1/2: 15.350 %\n2/2: 84.470 %"
+    assert table.loc["heard in training", 2] == "1/2: 0.000 %\n2/2: 100.000 %"
+
+
+def test_totals_table(scores):
+    table = report.totals_table(scores).data
+    assert table["top-N recall"].tolist() == [1.0, scores[2, "recording"].top_n_recall]
+    assert table["the study's recall"].tolist() == [0.92145] * 2
+
+
+def test_instrument_table_has_the_study_where_it_has_the_instrument(scores):
+    lines = report.instrument_table(scores, split="mixture").data["N = 2"].tolist()
+    flute = next(line for line in lines if line.startswith("Fl: "))
+    right = int(scores[2, "mixture"].per_instrument.loc["Fl", "occurring"])
+    assert flute == f"Fl: {right}/{right} = 100.000 %  (study 96.9%)"
+    assert len(lines) == 6
 
 
 def test_the_committed_readme_equals_the_committed_csvs():
