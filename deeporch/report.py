@@ -24,10 +24,11 @@ TITLES = {
     "02_cnn_one_class_per_file": "CNN, one class per {setting}",
     "03_resnet": "{setting}",
     "04_cnn_lstm_cnn": "{setting}",
-    "05_mixtures_2_3_5_10": "CNN+LSTM+CNN",
+    "05_mixtures_2_3_5_10": "{model}, N notes",
     "06_regularization": "regularization: {setting}",
 }
 SETTINGS = {"recording": "file"}  # settings whose name reads better otherwise
+MODELS = {"cnn": "CNN", "resnet": "ResNet", "cnn_lstm_cnn": "CNN+LSTM+CNN"}
 WITHOUT_NUMBER = {"01_cnn_instruments": "pictures", "03_resnet": "pictures", "06_regularization": "pictures"}
 HEADER = (
     "| experiment | N | the study | ours, heard notes | ours, held out | data, mixtures, epochs, time, device |\n"
@@ -108,7 +109,8 @@ def results_table(folder: str | Path | None = None) -> str:
 
 
 def _row(experiment: str, setting: str, n: int, table: pd.DataFrame) -> str:
-    title = TITLES[experiment].format(setting=SETTINGS.get(setting, setting))
+    model = MODELS.get(table["model"].iloc[0], table["model"].iloc[0])
+    title = TITLES[experiment].format(setting=SETTINGS.get(setting, setting), model=model)
     recall = table[table["quantity"] == "top_n_recall"].groupby("split")["value"]
     cells = [_percent(recall.get_group(split)) if split in recall.groups else "–" for split in ("mixture", "recording")]
     return f"| {title} | {n} | {_published(experiment, setting, n)} | {' | '.join(cells)} | {describe(table)} |"
