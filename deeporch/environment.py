@@ -14,10 +14,11 @@ PACKAGES = ("deeporch", "torch", "torchaudio", "numpy", "librosa", "pandas", "so
 
 
 def describe_device(device: str | torch.device = "cpu") -> str:
-    """Return a device in words for tables, e.g. ``"2 CPU cores"`` or ``"NVIDIA H100"``."""
+    """Return a device in words for tables, e.g. ``"2 CPU cores"`` (as many as PyTorch uses) or ``"NVIDIA H100"``."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = min(cores or 1, torch.get_num_threads())  # those that are used
     return f"{cores} CPU core{'s' if cores != 1 else ''}"
 
 
