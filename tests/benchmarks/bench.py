@@ -183,7 +183,7 @@ def main() -> int:
     """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--save", action="store_true", help="write figures/bench.csv")
-    parser.add_argument("--repetitions", type=int, default=7, help="of each comparison; medians are reported")
+    parser.add_argument("--repetitions", type=int, default=5, help="of each comparison; medians are reported")
     options = parser.parse_args()
     root = os.environ.get("DEEPORCH_PHILHARMONIA_ROOT")
     with tempfile.TemporaryDirectory() as folder:
