@@ -151,10 +151,9 @@ def recipe(notes: NoteLibrary) -> list[dict]:
     options = {"n": 10, "size": 250_000, "gain_db": (-12, 0), "onset": 0.5, "window": "random"}
     taken = [seconds(lambda seed=seed: Mixtures(notes, classes, seed=seed, **options)) for seed in range(3)]
     megabytes = Mixtures(notes, classes, **options).nbytes / 1e6
-    return [
-        {"measure": "recipe of 250,000", "n": 10, "value": median(taken), "unit": "s", "low": min(taken), "high": max(taken)},
-        {"measure": "recipe of 250,000", "n": 10, "value": megabytes, "unit": "MB"},
-    ]  # fmt: skip
+    row = {"measure": "recipe of 250,000", "n": 10}
+    spread = {"low": min(taken), "high": max(taken)}
+    return [{**row, "value": median(taken), "unit": "s", **spread}, {**row, "value": megabytes, "unit": "MB"}]
 
 
 def load_times(name: str, root: Path) -> tuple[NoteLibrary, list[dict]]:
