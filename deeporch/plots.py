@@ -92,7 +92,8 @@ def mel_picture(ax: Axes, mel: torch.Tensor, features: Mel) -> None:
     decibels = mel * 100 if features.scale == "log" else 10 * mel.clamp(min=1e-12).log10()
     decibels = (decibels - decibels.max()).clamp(min=-80)
     seconds = features.frames * features.hop / features.sample_rate
-    image = ax.imshow(decibels.numpy(), origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, features.n_mels))
+    extent = (0, seconds, 0, features.n_mels)
+    image = ax.imshow(decibels.numpy(), origin="lower", aspect="auto", cmap="magma", extent=extent)
     hertz = mel_frequencies(features.n_mels + 2, fmax=features.sample_rate / 2)[1:-1]
     ticks = [100, 440, 1000, 2000, 5000, 10_000, 20_000]
     ax.set_yticks(np.interp(ticks, hertz, np.arange(len(hertz)) + 0.5), [f"{t:,}" for t in ticks])

@@ -15,6 +15,7 @@ from pandas.io.formats.style import Styler
 from .files import write_text
 from .metrics import Scores, k_of_n_form, study_form
 from .plots import SPLIT_NAMES, describe
+from .regularization import LABELS
 from .results import ROOT, load_results, published
 
 MIXTURES = "05_mixtures_2_3_5_10"  # the experiment that the study's tables are of
@@ -27,7 +28,7 @@ TITLES = {
     "05_mixtures_2_3_5_10": "{model}, N notes",
     "06_regularization": "regularization: {setting}",
 }
-SETTINGS = {"recording": "file"}  # settings whose name reads better otherwise
+SETTINGS = {"recording": "file", **LABELS}  # settings whose name reads better otherwise
 MODELS = {"cnn": "CNN", "resnet": "ResNet", "cnn_lstm_cnn": "CNN+LSTM+CNN"}
 WITHOUT_NUMBER = {"01_cnn_instruments": "pictures", "03_resnet": "pictures", "06_regularization": "pictures"}
 HEADER = (
@@ -104,6 +105,7 @@ def results_table(folder: str | Path | None = None) -> str:
     for experiment in TITLES:
         if (folder / f"{experiment}.csv").is_file():
             table = load_results(experiment, folder)
+            table = table[table["split"].isin(SPLIT_NAMES)]
             lines += [_row(experiment, *key, part) for key, part in table.groupby(["setting", "n"], sort=False)]
     return "\n".join(lines)
 
