@@ -216,16 +216,19 @@ def draw_accuracy(figure: Figure, table: pd.DataFrame, *, title: str, published:
     """Draw one setting into a (sub)figure: accuracy by instrument, and recall over epochs, for each split."""
     bars, curves = figure.subplots(1, 2, width_ratios=(2.4, 1))
     instrument_bars(bars, table)
-    for name, part in table.groupby("split", sort=False):
-        colour = SPLIT_COLOURS.get(name, GREY)
-        curve(curves, part, "valid_recall", color=colour)
-        totals = 100 * part.loc[part["quantity"] == "top_n_recall", "value"]
-        bars.axhline(totals.mean(), color=colour, linewidth=1, linestyle=":")
-        spread = f" ± {totals.std():.1f}" if len(totals) > 1 else ""
+    lowest = 0.0  # where the next label may stand
+    groups = {name: part for name, part in table.groupby("split", sort=False)}
+    totals = {name: 100 * part.loc[part["quantity"] == "top_n_recall", "value"] for name, part in groups.items()}
+    for name in sorted(groups, key=lambda name: totals[name].mean()):
+        colour, total = SPLIT_COLOURS.get(name, GREY), totals[name].mean()
+        curve(curves, groups[name], "valid_recall", color=colour)
+        bars.axhline(total, color=colour, linewidth=1, linestyle=":")
+        spread = f" ± {totals[name].std():.1f}" if len(totals[name]) > 1 else ""
         curves.annotate(
-            f" {totals.mean():.1f}{spread} %", (1, totals.mean()), xycoords=("axes fraction", "data"),
+            f" {total:.1f}{spread} %", (1, max(total, lowest)), xycoords=("axes fraction", "data"),
             va="center", fontsize=9, color=colour, annotation_clip=False,
         )  # fmt: skip
+        lowest = max(total, lowest) + 7
     curves.set_ylim(0, 105)
     if published is not None:
         published_line(curves, published)
@@ -238,7 +241,7 @@ def draw_cnn_instruments(table: pd.DataFrame) -> Figure:
     """Draw the study's first experiment: two notes, instruments as classes."""
     with style():
         figure = Figure(figsize=(10, 3.6))
-        draw_accuracy(figure, table, title="CNN, two notes, instruments as classes")
+        draw_accuracy(figure, table, title="CNN: which two instruments?")
         caption(figure, table)
     return figure
 

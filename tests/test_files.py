@@ -132,7 +132,14 @@ def test_environment_names_versions_and_device():
 
 def test_devices_in_words():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert describe_device("cpu") == f"{cores} CPU core{'s' * (cores != 1)}"
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert describe_device("cpu") == "1 CPU core"  # as many as are used
+        torch.set_num_threads(cores + 1)
+        assert describe_device("cpu") == f"{cores} CPU core{'s' * (cores != 1)}"
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_git_revision(monkeypatch):
