@@ -28,8 +28,8 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
 )  # fmt: skip
 COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY)
 FAMILY_COLOURS = {"strings": BLUE, "woodwinds": GREEN, "brass": ORANGE, "keyboards": PINK}
-SPLIT_COLOURS = {"mixture": BLUE, "recording": ORANGE}
-SPLIT_NAMES = {"mixture": "heard in training", "recording": "held-out recordings"}
+SPLIT_COLOURS = {"mixture": BLUE, "recording": ORANGE, "file": GREEN}
+SPLIT_NAMES = {"mixture": "heard in training", "recording": "held-out recordings", "file": "heard, one class per file"}
 _STYLE = {
     "figure.dpi": 100, "savefig.dpi": 120, "figure.constrained_layout.use": True, "font.size": 10,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
@@ -120,6 +120,14 @@ def pitch_ranges(ax: Axes, notes: NoteLibrary) -> None:
     ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
+def by_test(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a results table in which the split of rows with one class per file is called ``"file"``.
+
+    Beside classes by note they are a test of their own: all heard, and more classes.
+    """
+    return table.assign(split=table["split"].mask(table["classes"] == "recording", "file"))
+
+
 def instrument_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     """Return accuracy by instrument and split (mean over seeds), from right and occurring rows of a results table."""
     counts = table[table["quantity"].isin(["right", "occurring"])]
@@ -201,9 +209,10 @@ def describe(table: pd.DataFrame) -> str:
     features = "".join(f"{name}; " for name in table["features"].unique() if name)
     seeds = f", {table['seed'].nunique()} seeds" if table["seed"].nunique() > 1 else ""
     data, devices, profiles = (", ".join(sorted(table[label].unique())) for label in ("data", "device", "profile"))
+    effort = f", {span('epochs')} epochs, {span('seconds')} s" if table["epochs"].max() > 0 else ""
     return (
-        f"{data}, {span('n_classes')} classes; {features}{span('train_mixtures')} training mixtures, "
-        f"{span('epochs')} epochs, {span('seconds')} s on {devices}{seeds} (profile {profiles})"
+        f"{data}, {span('n_classes')} classes; {features}{span('train_mixtures')} training mixtures{effort} "
+        f"on {devices}{seeds} (profile {profiles})"
     )
 
 
@@ -262,7 +271,7 @@ def draw_cnn_one_class_per_file(table: pd.DataFrame) -> Figure:
 
 def recall_by_n(ax: Axes, table: pd.DataFrame, published: dict[int, float]) -> None:
     """Draw top-N recall against N for each split (mean and range over seeds), and the study's."""
-    rows = table[table["quantity"] == "top_n_recall"]
+    rows = by_test(table[table["quantity"] == "top_n_recall"])
     for name, part in rows.groupby("split", sort=False):
         by_n = 100 * part.groupby("n")["value"].agg(["mean", "min", "max"])
         error = [by_n["mean"] - by_n["min"], by_n["max"] - by_n["mean"]]
@@ -316,7 +325,7 @@ def draw_mixtures(table: pd.DataFrame) -> Figure:
     with style():
         figure = Figure(figsize=(11, 10))
         ((losses, recalls), (instruments, confused)) = figure.subplots(2, 2, height_ratios=(1, 1.5))
-        seen = table[table["split"] == "mixture"]
+        seen = table[(table["split"] == "mixture") & (table["classes"] == "note")]
         for colour, (n, part) in zip(COLOURS, seen.groupby("n"), strict=False):
             curve(losses, part, "train_loss", color=colour, linestyle=":")
             curve(losses, part, "valid_loss", color=colour, label=f"N = {n}")
@@ -328,11 +337,14 @@ def draw_mixtures(table: pd.DataFrame) -> Figure:
         recalls.set_title("top-N recall")
         heat_map(instruments, instrument_by_n(seen), label="notes recognised / %", vmax=100)
         instruments.set(title="accuracy by instrument, heard notes", xlabel="notes in a mixture, N")
-        n = max(set(table["n"]) & {5}, default=table["n"].max())
+        n = 5 if 5 in set(table["n"]) else table["n"].max()
         heat_map(confused, confusion_table(seen, n), label="of the missed notes / %")
         confused.set(title=f"heard instead, N = {n}", xlabel="heard", ylabel="played")
         caption(figure, table)
     return figure
+
+
+TESTS = {"mixture": "heard", "recording": "held out", "file": "one class per file"}
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
@@ -348,10 +360,11 @@ def compare(table: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Indexed by setting, in order; ``±`` is the standard deviation over seeds, NaN for a single one.
     """
+    table = by_test(table)
     recall = table[table["quantity"] == "top_n_recall"]
     by = recall.groupby(["setting", "split"], sort=False)["value"].agg(["mean", "std"]).mul(100).unstack("split")
     found = pd.DataFrame(index=recall["setting"].unique())
-    for split, name in (("mixture", "heard"), ("recording", "held out")):
+    for split, name in TESTS.items():
         if ("mean", split) in by:
             found[f"{name} / %"], found[f"± {name}"] = by["mean", split], by["std", split]
     for quantity, name in (("parameters", "weights"), ("epoch_seconds", "seconds an epoch")):
@@ -365,13 +378,15 @@ def recall_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | 
     """Draw recall of every setting as lying bars, one a split, with the spread over seeds and the study's values."""
     found = compare(table)
     place = np.arange(len(found))
-    for i, (split, name) in enumerate((("mixture", "heard"), ("recording", "held out"))):
-        if f"{name} / %" not in found:
-            continue
+    tests = {split: name for split, name in TESTS.items() if f"{name} / %" in found}
+    height = 0.8 / len(tests)
+    for i, (split, name) in enumerate(tests.items()):
         values, spread = found[f"{name} / %"], found[f"± {name}"].fillna(0)
-        ax.barh(place + 0.4 * i - 0.2, values, 0.38, xerr=spread, color=SPLIT_COLOURS[split], label=SPLIT_NAMES[split])
-        for y, value, error in zip(place + 0.4 * i - 0.2, values, spread, strict=True):
-            ax.text(value + error + 1, y, f"{value:.1f}", va="center", fontsize=8)
+        y = place + (i - (len(tests) - 1) / 2) * height
+        ax.barh(y, values, 0.95 * height, xerr=spread, color=SPLIT_COLOURS[split], label=SPLIT_NAMES[split])
+        for place_of_text, value, error in zip(y, values, spread, strict=True):
+            if np.isfinite(value):
+                ax.text(value + error + 1, place_of_text, f"{value:.1f}", va="center", fontsize=8)
     for y, setting in enumerate(found.index):
         if published and setting in published:
             ax.plot(100 * published[setting], y, "kD", markersize=5)
@@ -386,6 +401,7 @@ def recall_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | 
 
 def setting_curves(ax: Axes, table: pd.DataFrame) -> None:
     """Draw recall over epochs of every setting: held-out test solid, training dotted."""
+    table = table[table["classes"] != "recording"]
     for colour, (setting, part) in zip(COLOURS * 2, table.groupby("setting", sort=False), strict=False):
         curve(ax, part, "valid_recall", color=colour, label=setting)
         curve(ax, part, "train_recall", color=colour, linestyle=":", linewidth=1)
@@ -407,7 +423,7 @@ def draw_resnet(table: pd.DataFrame) -> Figure:
 
 def draw_cnn_lstm_cnn(table: pd.DataFrame) -> Figure:
     """Draw the LSTM variants beside the study's values, and the two axes of the LSTM over the epochs."""
-    by_note, by_instrument = (table[table["classes"] == name] for name in ("note", "instrument"))
+    by_instrument, by_note = table[table["classes"] == "instrument"], table[table["classes"] != "instrument"]
     study = published("04_cnn_lstm_cnn")
     study = {row.item: row.value for row in study.itertuples() if row.quantity == "top_n_recall"}
     study["CNN+LSTM+CNN, as published"] = study["CNN+LSTM+CNN"]

@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 
 from .files import write_text
 from .metrics import Scores, k_of_n_form, study_form
-from .plots import SPLIT_NAMES, describe
+from .plots import SPLIT_NAMES, by_test, describe
 from .regularization import LABELS
 from .results import ROOT, load_results, published
 
@@ -32,8 +32,9 @@ SETTINGS = {"recording": "file", **LABELS}  # settings whose name reads better o
 MODELS = {"cnn": "CNN", "resnet": "ResNet", "cnn_lstm_cnn": "CNN+LSTM+CNN"}
 WITHOUT_NUMBER = {"01_cnn_instruments": "pictures", "03_resnet": "pictures", "06_regularization": "pictures"}
 HEADER = (
-    "| experiment | N | the study | ours, heard notes | ours, held out | data, mixtures, epochs, time, device |\n"
-    "|---|---|---|---|---|---|"
+    "| experiment | N | the study | ours, one class per file | ours, by note or instrument: heard | held out "
+    "| data, mixtures, epochs, time, device |\n"
+    "|---|---|---|---|---|---|---|"
 )
 
 
@@ -97,8 +98,9 @@ def instrument_table(scores: dict[tuple[int, str], Scores], *, split: str = "mix
 def results_table(folder: str | Path | None = None) -> str:
     """Return the Markdown table of all experiments whose CSV is in a folder (default figures/).
 
-    A row an experiment, setting and N: the study's top-N recall, ours on notes that were heard in training and on
-    held-out recordings (mean ± standard deviation where there are several seeds), and what they were measured on.
+    A row an experiment, setting and N: the study's top-N recall; ours with one class per file, and with coarser classes
+    on notes that were heard in training and on held-out recordings (mean ± standard deviation where there are several
+    seeds); and what they were measured on.
     """
     folder = Path(folder or ROOT / "figures")
     lines = [HEADER]
@@ -113,8 +115,9 @@ def results_table(folder: str | Path | None = None) -> str:
 def _row(experiment: str, setting: str, n: int, table: pd.DataFrame) -> str:
     model = MODELS.get(table["model"].iloc[0], table["model"].iloc[0])
     title = TITLES[experiment].format(setting=SETTINGS.get(setting, setting), model=model)
-    recall = table[table["quantity"] == "top_n_recall"].groupby("split")["value"]
-    cells = [_percent(recall.get_group(split)) if split in recall.groups else "–" for split in ("mixture", "recording")]
+    recall = by_test(table[table["quantity"] == "top_n_recall"]).groupby("split")["value"]
+    tests = ("file", "mixture", "recording")
+    cells = [_percent(recall.get_group(test)) if test in recall.groups else "–" for test in tests]
     return f"| {title} | {n} | {_published(experiment, setting, n)} | {' | '.join(cells)} | {describe(table)} |"
 
 

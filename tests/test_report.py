@@ -22,14 +22,12 @@ def test_row_has_published_seen_and_held_out_with_their_spread(tmp_path):
     common = {"setting": "note", "n": 2}
     rows = [common | {"split": "mixture", "seed": seed, "value": 0.5 + 0.1 * seed} for seed in (0, 1, 2)]
     rows.append(common | {"split": "recording", "seed": 0, "value": 0.25})
-    rows.append({"setting": "recording", "n": 2, "split": "mixture", "seed": 0, "value": 0.75})
+    rows.append({"setting": "recording", "n": 2, "classes": "recording", "split": "mixture", "seed": 0, "value": 0.75})
     write_csv(tmp_path, "02_cnn_one_class_per_file", rows)
     header, _, note, file = report.results_table(tmp_path).split("\n")
     assert header.count("|") == note.count("|") == file.count("|")
-    assert note.startswith(
-        "| CNN, one class per note | 2 | – | 60.0 ± 10.0 % | 25.0 % | tiny, 12 classes; 1,000 training"
-    )
-    assert file.startswith("| CNN, one class per file | 2 | 86.6 % | 75.0 % | – |")
+    assert note.startswith("| CNN, one class per note | 2 | – | – | 60.0 ± 10.0 % | 25.0 % | tiny, 12 classes; 1,000")
+    assert file.startswith("| CNN, one class per file | 2 | 86.6 % | 75.0 % | – | – |")
 
 
 def test_every_n_of_the_mixtures_stands_beside_its_published_recall(tmp_path):
@@ -37,7 +35,7 @@ def test_every_n_of_the_mixtures_stands_beside_its_published_recall(tmp_path):
     write_csv(tmp_path, "05_mixtures_2_3_5_10", rows)
     lines = report.results_table(tmp_path).split("\n")[2:]
     assert [line.split("|")[3].strip() for line in lines] == ["92.1 %", "83.8 %", "72.6 %", "52.1 %"]
-    assert [line.split("|")[4].strip() for line in lines] == ["50.0 %", "33.3 %", "20.0 %", "10.0 %"]
+    assert [line.split("|")[5].strip() for line in lines] == ["50.0 %", "33.3 %", "20.0 %", "10.0 %"]
 
 
 def test_writing_replaces_only_what_stands_between_the_markers(tmp_path):
