@@ -396,7 +396,7 @@ def recall_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | 
     ax.invert_yaxis()
     ax.set(xlabel="notes recognised / %", xlim=(0, 105))
     ax.grid(axis="y", visible=False)
-    ax.legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
+    ax.legend(ncols=2 if len(tests) > 2 else 3, fontsize=8, loc="lower left", bbox_to_anchor=(-0.1, 1))
 
 
 def setting_curves(ax: Axes, table: pd.DataFrame) -> None:
@@ -415,7 +415,7 @@ def draw_resnet(table: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(10, 4))
         curves, bars = figure.subplots(1, 2, width_ratios=(1.3, 1))
         setting_curves(curves, table)
-        curves.set_title("held-out recordings (dotted: training)")
+        curves.set_title("held out (dotted: training)")
         recall_bars(bars, table)
         caption(figure, table)
     return figure
@@ -434,7 +434,7 @@ def draw_cnn_lstm_cnn(table: pd.DataFrame) -> Figure:
         bars, curves = above.subplots(1, 2, width_ratios=(1.3, 1))
         recall_bars(bars, by_note, published=study)
         setting_curves(curves, axes)
-        curves.set_title("held-out recordings (dotted: training)")
+        curves.set_title("held out (dotted: training)")
         caption(above, by_note)
         ax = below.subplots()
         recall_bars(ax, by_instrument, published=study)
