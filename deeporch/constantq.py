@@ -177,7 +177,8 @@ class ConstantQ:
         if total.device.type == "cpu" and colour is None and notes.lead == 0:  # note by note stays in the cache: faster
             for out, note, gain in zip(total, rows.tolist(), gains.tolist(), strict=True):
                 for i, g in zip(note, gain, strict=True):
-                    out.add_(notes.values[i * self.frames : (i + 1) * self.frames], alpha=g)
+                    if g:
+                        out.add_(notes.values[i * self.frames : (i + 1) * self.frames], alpha=g)
             return total
         for k in range(mixtures.n):
             gain = gains[:, k, None, None, None]

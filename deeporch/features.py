@@ -171,6 +171,9 @@ class CachedFeatures:
     ) -> None:
         self.mixtures, self.features, self.device = mixtures, features, torch.device(device)
         self.classes = mixtures.classes.of_note[mixtures.indices.long()].to(self.device)
+        present = getattr(mixtures, "present", None)  # where mixtures of a set have different numbers of notes
+        self.present = torch.ones(self.classes.shape) if present is None else present.float()
+        self.present = self.present.to(self.device)
         gigabytes = len(mixtures) * 4 * torch.Size(features.shape).numel() / 1e9
         self.store = None
         if gigabytes <= limit_gb:
@@ -183,7 +186,7 @@ class CachedFeatures:
     def batch(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features [batch, channels, bins, frames] and multi-hot targets [batch, classes]."""
         target = torch.zeros(len(which), len(self.mixtures.classes), device=self.device)
-        target.scatter_(1, self.classes[which.to(self.device)], 1.0)
+        target.scatter_(1, self.classes[which.to(self.device)], self.present[which.to(self.device)])
         if self.store is None:
             return self.features.of(self.mixtures, which, device=self.device), target
         missing = which[~self.filled[which]]

@@ -13,6 +13,7 @@ from torch import nn
 from .checks import check_choice
 from .features import KINDS, Mel, get_features
 from .mixtures import Classes
+from .pitchnet import PitchNet
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,12 @@ def flat_size(stages: nn.Module, shape: tuple[int, ...]) -> int:
     return math.prod(output_shape(stages, shape))
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"cnn": CNN, "resnet": ResNet, "cnn_lstm_cnn": CNNLSTMCNN}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "cnn": CNN,
+    "resnet": ResNet,
+    "cnn_lstm_cnn": CNNLSTMCNN,
+    "pitchnet": PitchNet,
+}
 
 
 def build(name: str, classes: Classes, *, features: str | Mel = "mel128", seed: int = 0, **sizes: object) -> nn.Module:
@@ -301,7 +307,8 @@ def build(name: str, classes: Classes, *, features: str | Mel = "mel128", seed: 
     features = get_features(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = make(features.shape, len(classes), config)
+        what = (features, classes) if make is PitchNet else (features.shape, len(classes))
+        model = make(*what, config)
     model.classes, model.features = classes, features
     model.card = {
         "model": name,

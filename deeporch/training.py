@@ -16,12 +16,14 @@ from torch.nn import functional
 
 from .checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
 from .checks import check_choice
+from .constantq import ConstantQ
 from .environment import environment
-from .features import CachedFeatures
+from .features import CachedFeatures, Mel
 from .files import atomic_path
-from .metrics import Scores, hits, score
+from .metrics import Scores, score
 from .mixtures import Mixtures
 from .progress import progress
+from .recolour import Recoloured
 
 LOSSES = ("softmax", "bce")
 SCHEDULES = ("constant", "cosine")
@@ -34,7 +36,7 @@ class Training:
     epochs: int = 200
     batch_size: int = 16
     lr: float = 1e-3  # Adam's
-    schedule: str = "constant"  # or "cosine", to zero over all epochs
+    schedule: str = "constant"  # or "cosine", to zero over all epochs (or the time limit, if that is sooner)
     loss: str = "softmax"  # cross-entropy of softmax against multi-hot / N (the study); "bce" (the follow-up)
     l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
     l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
@@ -116,6 +118,7 @@ def fit(
     *,
     folder: str | Path | None = None,
     augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+    features: Mel | ConstantQ | Recoloured | None = None,
     callback: Callable[[dict], bool | None] | None = None,
     **options: object,
 ) -> History:
@@ -134,6 +137,8 @@ def fit(
         of the same training, that is resumed, and gives the history of an uninterrupted run.
     augment : callable, optional
         ``(features, generator) -> features``, applied to every training batch.
+    features : optional
+        What the training mixtures are seen through, if not the model's own features: `Recoloured` changes their notes.
     callback : callable, optional
         Called a few times a second with what is known (epoch, step, loss, …); return True to stop.
     **options
@@ -158,30 +163,32 @@ def fit(
     for mixtures in (first, valid):
         if mixtures is not None:
             check_classes(model, mixtures.classes)
-    return _Fit(model, train, valid, training, folder, augment, callback).run()
+    return _Fit(model, train, valid, training, folder, augment, features, callback).run()
 
 
 class _Fit:
     """One training run: the state that `fit` keeps between epochs."""
 
-    def __init__(self, model, train, valid, training, folder, augment, callback) -> None:  # noqa: ANN001
+    def __init__(self, model, train, valid, training, folder, augment, features, callback) -> None:  # noqa: ANN001
         self.model, self.training, self.augment, self.callback = model, training, augment, callback
         self.device = pick_device(training.device)
         self.folder = None if folder is None else Path(folder)
         self.make_train = train if callable(train) else None
-        self.train = None if self.make_train else self._cached(train)
-        self.valid = None if valid is None else self._cached(valid)
+        self.features = features or model.features
+        self.train = None if self.make_train else self._cached(train, self.features)
+        self.valid = None if valid is None else self._cached(valid, model.features)
         model.to(self.device, memory_format=torch.channels_last)  # convolutions run up to twice as fast on CPUs
         weights, others = split_weights(model)
         groups = [{"params": weights, "weight_decay": training.l2}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=training.lr, fused=True)
+        self.auxiliary = bool(getattr(getattr(model, "config", None), "auxiliary", 0))  # PitchNet has further heads
         self.rows: list[dict] = []
         self.environment = environment()
         self.before, self.best, self.worse, self.stopped = 0.0, math.inf, 0, ""
         self.best_weights: dict[str, torch.Tensor] = {}  # kept for `restore_best` only
 
-    def _cached(self, mixtures: Mixtures) -> CachedFeatures:
-        return CachedFeatures(mixtures, self.model.features, device=self.device, limit_gb=self.training.cache_gb)
+    def _cached(self, mixtures: Mixtures, features: Mel | ConstantQ | Recoloured) -> CachedFeatures:
+        return CachedFeatures(mixtures, features, device=self.device, limit_gb=self.training.cache_gb)
 
     def run(self) -> History:
         self._resume()
@@ -214,13 +221,13 @@ class _Fit:
         self._save(epoch)
 
     def _train_epoch(self, epoch: int, bar) -> dict:  # noqa: ANN001
-        data = self._cached(self.make_train(epoch)) if self.make_train else self.train
+        data = self._cached(self.make_train(epoch), self.features) if self.make_train else self.train
         generator = torch.Generator().manual_seed(self.training.seed * 1_000_003 + epoch)
         batches = torch.randperm(len(data), generator=generator).split(self.training.batch_size)
         if len(batches[-1]) == 1 < self.training.batch_size and len(batches) > 1:
             batches = batches[:-1]  # batch-norm cannot learn from one mixture
         size = sum(map(len, batches))
-        total = torch.zeros(2, device=self.device)  # loss, notes right
+        total = torch.zeros(3, device=self.device)  # loss, notes right, notes
         began = told = time.perf_counter()
         self.model.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
@@ -231,41 +238,46 @@ class _Fit:
                 now = time.perf_counter()
                 if now - told > 0.25 or step == len(batches):
                     told, seen = now, min(step * self.training.batch_size, size)
-                    if self._tell(epoch, seen, size, total.tolist(), data.mixtures.n, now - began, bar):
+                    if self._tell(epoch, seen, size, total.tolist(), now - began, bar):
                         break
-        loss, right = total.tolist()
+        loss, right, notes = total.tolist()
         rate = size / (time.perf_counter() - began)
         return {
             "train_loss": loss / size,
-            "train_recall": right / (size * data.mixtures.n),
+            "train_recall": right / notes,
             "mixtures_per_second": rate,
         }
 
     def _step(self, x: torch.Tensor, target: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Learn from one batch; return its summed loss and how many of its notes were right."""
+        """Learn from one batch; return its summed loss, how many of its notes were right, and how many it has."""
         if self.augment is not None:
             x = self.augment(x, generator)
         amp = self.training.amp and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
-            logits = self.model(x)
+            logits, *auxiliary = self.model.with_auxiliary(x) if self.auxiliary else (self.model(x),)
         logits = logits.float()
         loss = compute_loss(logits, target, self.training.loss)
+        if auxiliary:
+            loss = loss + self.model.auxiliary_loss(*auxiliary, target)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.training.l1:
             add_l1(self.model, self.training.l1)
         self.optimizer.step()
         with torch.no_grad():
-            return torch.stack([loss.detach() * len(x), hits(logits, target).sum()])
+            return torch.stack([loss.detach() * len(x), count_right(logits, target), target.sum()])
 
     def _set_lr(self, done: float) -> None:
         if self.training.schedule == "cosine":
+            if self.training.time_limit is not None:  # whichever ends the training
+                spent = self.before + time.perf_counter() - self.started
+                done = max(done, spent / self.training.time_limit)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.training.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
-    def _tell(self, epoch: int, seen: int, size: int, total: list, n: int, seconds: float, bar) -> bool:  # noqa: ANN001
+    def _tell(self, epoch: int, seen: int, size: int, total: list, seconds: float, bar) -> bool:  # noqa: ANN001
         """Show progress, check the loss, ask the callback; True to break off."""
-        loss, recall = total[0] / seen, total[1] / (seen * n)
+        loss, recall = total[0] / seen, total[1] / total[2]
         self._check_finite(loss, f"epoch {epoch} after {seen} of {size} mixtures")
         bar.set_postfix_str(
             f"{seen}/{size} loss {loss:.3f} recall {recall:.1%} {seen / seconds:,.0f} mixtures/s", False
@@ -369,6 +381,13 @@ class _Fit:
 def copy_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return a copy of a network's weights and statistics on the CPU, for ``load_state_dict``."""
     return {name: values.detach().cpu().clone() for name, values in model.state_dict().items()}
+
+
+def count_right(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return how many notes are among as many highest outputs as their mixture has notes; the numbers may differ."""
+    order = logits.argsort(1, descending=True)
+    first = torch.arange(logits.shape[1], device=logits.device) < target.sum(1, keepdim=True)
+    return (target.gather(1, order) * first).sum()
 
 
 def split_weights(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
