@@ -334,6 +334,16 @@ class NoteLibrary:
             }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("instrument")
 
+    def audit(self) -> pd.DataFrame:
+        """Return the recordings that seem not to be what their names say, the surest first; nothing is dropped.
+
+        A row a finding: note (row of the table), file, instrument, pitch, dynamic, finding, sounds, confidence, detail.
+        See `deeporch.audit.audit`.
+        """
+        from .audit import audit  # it needs the features, which need this module
+
+        return audit(self)
+
     def _repr_html_(self) -> str:
         from .chart import library_html  # only notebooks need it
 
