@@ -15,7 +15,7 @@ PY   := $(VENV)/bin/python
 DONE := $(VENV)/.done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab bench figures lint
+.PHONY: help setup run test lab bench figures five-minutes lint
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -40,6 +40,9 @@ bench: $(DONE) ## Measure how fast mixtures and features are made
 figures: $(DONE) ## Redraw every figure, and the README's table, from figures/*.csv
 	@$(PY) -m deeporch.plots $(ARGS)
 	@$(PY) -m deeporch.report
+
+five-minutes: $(DONE) ## Train a recognizer for five minutes and compare it with the study
+	@$(PY) -m deeporch.train_recognizer $(ARGS)
 
 lint: $(DONE) ## Style only (ruff)
 	@$(PY) -m ruff check .

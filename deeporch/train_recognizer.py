@@ -1,0 +1,180 @@
+"""Train a PitchNet on a library and score it: ``python -m deeporch.train_recognizer`` (``make five-minutes``)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .checkpoints import save_checkpoint
+from .decisions import Calibration, calibrate, score_open
+from .environment import describe_device
+from .features import CachedFeatures, get_features
+from .library import NoteLibrary, load_library
+from .mixtures import Classes, Mixtures, Split, split
+from .models import build
+from .recolour import Recoloured
+from .results import ROOT, Results
+from .training import History, evaluate, fit, pick_device, predict_all
+from .varied import VariedMixtures
+
+NUMBERS = (2, 3, 5, 10)  # of notes, in the tests
+STUDY = {2: 0.9215, 3: 0.8380, 5: 0.7262, 10: 0.5208}  # its published top-N recall
+EPOCH = 4_096  # mixtures; all of them new in every epoch
+LIMIT = 100_000  # epochs: the time ends the training
+
+
+def train(
+    notes: NoteLibrary,
+    pools: Split,
+    *,
+    minutes: float,
+    seed: int = 0,
+    device: str = "auto",
+    folder: str | Path | None = None,
+    features: str = "cqt24",
+    recolour: dict[str, float] | None = None,
+    **options: object,
+) -> tuple[nn.Module, History]:
+    """Train a PitchNet on mixtures of 1 to 10 notes for some minutes.
+
+    Parameters
+    ----------
+    notes : NoteLibrary
+        What is mixed.
+    pools : Split
+        Its ``train`` notes are used.
+    minutes : float
+        Of training; the notes' transforms are computed before, if they are not cached.
+    seed : int
+        Of weights and mixtures.
+    device, folder
+        As of `fit`.
+    features : str
+        ``"cqt24"`` or ``"cqt36"``.
+    recolour : dict, optional
+        Fields of `Recoloured`: random changes of the training notes.
+    **options
+        Fields of `Training`.
+
+    Returns
+    -------
+    model : torch.nn.Module
+        Trained.
+    history : History
+        A row an epoch of 4,096 mixtures.
+    """
+    classes = Classes(notes)
+    model = build("pitchnet", classes, features=get_features(features), seed=seed)
+    model.features.notes(notes)  # outside the minutes
+
+    def fresh(epoch: int) -> VariedMixtures:
+        return VariedMixtures(notes, classes, size=EPOCH, seed=1_000_000 * (seed + 1) + epoch, pool=pools.train)
+
+    settings = {"epochs": LIMIT, "batch_size": 32, "lr": 2e-3, "schedule": "cosine", "seed": seed, "device": device}
+    settings |= {"time_limit": 60 * minutes, "cache_gb": 0, **options}
+    seen_through = Recoloured(model.features, **recolour) if recolour else None
+    return model, fit(model, fresh, folder=folder, features=seen_through, **settings)
+
+
+def make_tests(
+    notes: NoteLibrary, pools: Split, *, other: NoteLibrary | None = None, size: int = 1000, seed: int = 1
+) -> dict[str, list[Mixtures]]:
+    """Return the test sets, N = 2, 3, 5 and 10: ``mixture`` (heard notes), ``recording`` (held out), ``other``."""
+    classes = Classes(notes)
+    found = {"mixture": (notes, classes, pools.train)}
+    if pools.by != "mixture":
+        found["recording"] = (notes, classes, pools.test)
+    if other is not None:
+        bound = classes.on(other)
+        heard = torch.zeros(len(classes), dtype=torch.bool)
+        heard[classes.of_note[pools.train]] = True
+        usable = (bound.of_note >= 0) & heard[bound.of_note.clamp(min=0)]
+        found["other takes"] = (other, bound, torch.nonzero(usable).flatten())
+    return {
+        name: [Mixtures(library, by, n=n, size=size, seed=seed + n, pool=pool) for n in NUMBERS]
+        for name, (library, by, pool) in found.items()
+    }
+
+
+def calibrate_on(
+    model: nn.Module, notes: NoteLibrary, pool: torch.Tensor, *, seed: int = 3
+) -> tuple[Calibration, dict]:
+    """Fit a calibration on mixtures of 1 to 10 notes of half of a pool, and score it on mixtures of the other half."""
+    classes = model.classes
+    halves = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)
+    sets = [VariedMixtures(notes, classes, size=1000, seed=seed + i, pool=half) for i, half in enumerate(halves)]
+    device = next(model.parameters()).device
+    outputs = [predict_all(model, CachedFeatures(s, model.features, device=device, limit_gb=0)) for s in sets]
+    calibration = calibrate(*outputs[0])
+    return calibration, asdict(score_open(*outputs[1], calibration))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, score, and write what was asked for."""
+    options = _parser().parse_args(arguments)
+    try:
+        filters = {"pitches": options.pitches} if options.pitches else {}
+        notes = load_library(options.library, root=options.root, **filters)
+        other = load_library(notes.name, root=options.other, **filters) if options.other else None
+        pools = split(notes, Classes(notes), by=options.split, seed=options.seed)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(notes, pools.report, sep="\n")
+    model, history = train(notes, pools, minutes=options.minutes, seed=options.seed, device=options.device)
+    device = describe_device(pick_device(options.device))
+    results = Results(options.name, data=notes.name, profile=f"{options.minutes:g} minutes", device=device)
+    table = []
+    for name, sets in make_tests(notes, pools, other=other, size=options.test).items():
+        for mixtures in sets:
+            scores = evaluate(model, mixtures, device=options.device)
+            results.add(
+                scores, mixtures, setting="pitchnet", model="pitchnet", split=name, seed=options.seed, history=history,
+                train_mixtures=EPOCH * history.epochs, curves=False,
+            )  # fmt: skip
+            row = {"split": name, "n": scores.n, "top_n_recall": scores.top_n_recall, "exact_match": scores.exact_match}
+            table.append(row)
+            study = f"   (the study: {STUDY[scores.n]:.2%})" if name == "mixture" else ""
+            print(f"{name:<12} N={scores.n:<3} {scores.top_n_recall:7.2%}  exact {scores.exact_match:7.2%}{study}")
+    if options.figures:
+        print(f"written: {results.save(ROOT / 'figures')}")
+    if options.checkpoint:
+        calibration, unknown = calibrate_on(model, notes, pools.test if pools.by != "mixture" else pools.train)
+        card = {
+            "data": {"library": notes.name, "notes": len(pools.train), "split": pools.report},
+            "training": {
+                "command": "python -m deeporch.train_recognizer " + " ".join(arguments or sys.argv[1:]),
+                "mixtures": EPOCH * history.epochs, "seconds": round(history.seconds), "device": device,
+            },
+            "scores": table, "unknown_n": unknown, "calibration": calibration.to_dict(),
+        }  # fmt: skip
+        print(f"written: {save_checkpoint(options.checkpoint, model, card=card)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deeporch.train_recognizer", description=__doc__)
+    add = parser.add_argument
+    add("--library", default="default", help="soundfont, philharmonia, … (default: $DEEPORCH_LIBRARY, or soundfont)")
+    add("--root", default=None, help="folder of its recordings")
+    add("--pitches", default=None, help="philharmonia: named or sounding")
+    add("--other", default=None, help="folder of other takes, only to test on")
+    add("--minutes", type=float, default=5.0, help="of training")
+    add("--split", default="mixture", choices=("mixture", "recording"), help="recording: hold recordings out")
+    add("--test", type=int, default=1000, help="mixtures of each test")
+    add("--seed", type=int, default=0)
+    add("--device", default="auto")
+    add("--checkpoint", default=None, help="write the network here (.safetensors)")
+    add("--figures", action="store_true", help="write the scores to figures/NAME.csv")
+    add("--name", default="five_minutes", help="of the scores' file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Training a recognizer from the command line, on a library in memory."""
+
+import json
+
+import pytest
+import torch
+
+from deeporch import train_recognizer as module
+from deeporch.mixtures import Classes, split
+from deeporch.recognizer import Recognizer
+
+pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
+
+
+def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "load_library", lambda *_, **__: tiny_library)
+    monkeypatch.setattr(module, "EPOCH", 256)
+    path = tmp_path / "tiny.safetensors"
+    command = [
+        "--minutes",
+        "0.25",
+        "--split",
+        "recording",
+        "--test",
+        "40",
+        "--device",
+        "cpu",
+        "--checkpoint",
+        str(path),
+    ]
+    assert module.main(command) == 0
+    printed = capsys.readouterr().out
+    assert "mixture      N=2" in printed
+    assert "(the study: 92.15%)" in printed
+    card = json.loads(path.with_suffix(".json").read_text())
+    scores = {(row["split"], row["n"]): row["top_n_recall"] for row in card["scores"]}
+    assert set(scores) == {(name, n) for name in ("mixture", "recording") for n in (2, 3, 5, 10)}
+    assert scores["mixture", 2] > 10 * 2 / 72  # ten times chance
+    assert card["training"]["mixtures"] % 256 == 0
+    recognizer = Recognizer.load(path)
+    assert recognizer.calibration.to_dict() == card["calibration"]
+    assert 0 < recognizer.calibration.threshold < 1
+
+
+def test_other_takes_are_tested_only_where_their_class_was_trained(tiny_library):
+    pools = split(tiny_library, Classes(tiny_library), by="recording")
+    without = torch.tensor([i for i in pools.train.tolist() if tiny_library.table["instrument"][i] != "Hn"])
+    pools = type(pools)(pools.by, without, pools.valid, pools.test, pools.report)
+    sets = module.make_tests(tiny_library, pools, other=tiny_library.take(range(215, -1, -1)), size=30)
+    assert [m.n for m in sets["other takes"]] == [2, 3, 5, 10]
+    heard = {name for mixtures in sets["other takes"] for i in range(30) for name in mixtures.labels(i)}
+    assert heard
+    assert not any(name.startswith("Hn") for name in heard)
+
+
+def test_a_missing_library_is_named(capsys):
+    assert module.main(["--library", "philharmonya"]) == 1
+    assert "did you mean 'philharmonia'" in capsys.readouterr().err
