@@ -2,12 +2,13 @@
 
 Three ways to the study's 128 x 128 mel spectrograms of mixtures of N notes, timed in turn and compared within one run:
 
-- *study*: as the study did it, one mixture at a time: librosa.load of each WAV file, sum / N, librosa's mel;
+- *study*: as the study did it, one mixture at a time: librosa.load of each of the library's files, sum / N, librosa's
+  mel; *study, WAV*: the same from 16-bit WAV files that hold just the notes, where the library's are compressed;
 - *obvious*: `Mixtures.batch` and torchaudio's MelSpectrogram on the batch;
 - *deeporch*: `Mixtures.batch` and `Mel`.
 
-All three make the same pictures, which is checked first. Exits with 1 if *deeporch* is less than ten times as fast as
-*study* at any N. ``--save`` writes figures/bench.csv.
+All make the same pictures, which is checked first (from the WAV files). Exits with 1 if *deeporch* is less than ten times
+as fast as *study* at any N. ``--save`` writes figures/bench.csv.
 """
 
 from __future__ import annotations
@@ -98,15 +99,17 @@ def write_files(notes: NoteLibrary, rows: torch.Tensor, folder: Path) -> dict[in
     return files
 
 
-def compare(notes: NoteLibrary, folder: Path, repetitions: int) -> list[dict]:
-    """Time the three ways, and mixing alone, in turn; return a row a way and N."""
+def compare(notes: NoteLibrary, root: Path, folder: Path, repetitions: int) -> list[dict]:
+    """Time the ways, and mixing alone, in turn; return a row a way and N. The library's own files are below `root`."""
     mel, obvious = Mel(), torchaudio_mel()
     rows = []
     for n in NOTES:
         slow, fast = max(8, 80 // n), 16 * BATCH  # mixtures a repetition
         mixtures = Mixtures(notes, Classes(notes, by="recording"), n=n, size=repetitions * fast + 64, seed=n)
         files = write_files(notes, mixtures.indices[: repetitions * slow], folder)
-        paths = [[files[row] for row in mixture] for mixture in mixtures.indices[: repetitions * slow].tolist()]
+        chosen = mixtures.indices[: repetitions * slow].tolist()
+        paths = [[files[row] for row in mixture] for mixture in chosen]
+        own = [[root / notes.table["file"][row] for row in mixture] for mixture in chosen]
 
         def ours(which: range, mixtures: Mixtures = mixtures) -> torch.Tensor:
             return torch.cat([mel.of(mixtures, batch) for batch in batches(which)])
@@ -121,10 +124,12 @@ def compare(notes: NoteLibrary, folder: Path, repetitions: int) -> list[dict]:
         check_equal(study(paths[:WARM_UP]), ours(range(WARM_UP))[:, 0].numpy(), theirs(range(WARM_UP)).numpy())
         for way in (ours, theirs, mixing):
             way(range(WARM_UP * BATCH))
-        times = {"study": [], "obvious": [], "deeporch": [], "mixing alone": []}
+        times = {"study": [], "study, WAV": [], "obvious": [], "deeporch": [], "mixing alone": []}
         for r in range(repetitions):
-            few, many = paths[r * slow : (r + 1) * slow], range(r * fast, (r + 1) * fast)
-            times["study"].append(seconds(lambda few=few: study(few)) / slow)
+            many = range(r * fast, (r + 1) * fast)
+            for name, lists in (("study", own), ("study, WAV", paths)):
+                few = lists[r * slow : (r + 1) * slow]
+                times[name].append(seconds(lambda few=few: study(few)) / slow)
             for name, way in (("obvious", theirs), ("deeporch", ours), ("mixing alone", mixing)):
                 times[name].append(seconds(lambda way=way, many=many: way(many)) / fast)
         for name, taken in times.items():
@@ -193,7 +198,7 @@ def main() -> int:
             name, root = "sol", sol_tree(load_library("soundfont"), folder / "sol")
         with fresh_cache():
             notes, rows = load_times(name, root)
-            rows = compare(notes, folder / "wav", options.repetitions) + recipe(notes) + rows
+            rows = compare(notes, root, folder / "wav", options.repetitions) + recipe(notes) + rows
     table = pd.DataFrame(rows, columns=["measure", "n", "value", "unit", "low", "high", "times_study"])
     table["n"] = table["n"].astype("Int64")
     print(table.to_string(index=False, float_format=lambda value: f"{value:,.2f}", na_rep=""))
