@@ -7,8 +7,8 @@ Three ways to the study's 128 x 128 mel spectrograms of mixtures of N notes, tim
 - *obvious*: `Mixtures.batch` and torchaudio's MelSpectrogram on the batch;
 - *deeporch*: `Mixtures.batch` and `Mel`.
 
-All make the same pictures, which is checked first (from the WAV files). Exits with 1 if *deeporch* is less than ten times
-as fast as *study* at any N. ``--save`` writes figures/bench.csv.
+All make the same pictures, which is checked first (from the WAV files). Exits with 1 if *deeporch* is less than ten
+times as fast as *study* at any N. ``--save`` writes figures/bench.csv.
 """
 
 from __future__ import annotations
