@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from .metrics import check_tables
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -199,10 +201,7 @@ def expected_calibration_error(
 
 
 def _check(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    if logits.shape != targets.shape or logits.ndim != 2 or not len(logits):
-        raise ValueError(
-            f"Outputs {list(logits.shape)} and targets {list(targets.shape)} must be two equal, non-empty tables."
-        )
+    check_tables(logits, targets)
     if not 0 < targets.sum() < targets.numel():
         raise ValueError("The targets are all absent or all present: nothing can be calibrated or scored.")
     return logits.float(), targets.float()

@@ -21,9 +21,8 @@ FLOOR_DB = -100.0
 class Mel:
     """Mel spectrogram with librosa's defaults (Slaney mel, centred Hann window), on any device, batched.
 
-    Equal to ``librosa.feature.melspectrogram`` within 1e-4 of its maximum, at some 30 times its speed on two cores:
-    a few mixtures at a time stay in the processor's cache, and the mel matrix, nearly all zeros, is applied as eight
-    narrow blocks.
+    Equal to ``librosa.feature.melspectrogram`` within 1e-4 of its maximum. To be fast (`make bench`), a few mixtures at
+    a time stay in the processor's cache, and the mel matrix, nearly all zeros, is applied as eight narrow blocks.
 
     Parameters
     ----------
@@ -98,7 +97,7 @@ class Mel:
                 f"These features are for {self.sample_rate} Hz, but the library {mixtures.notes.name!r} has "
                 f"{mixtures.notes.sample_rate} Hz: give Mel its sample_rate."
             )
-        return self(mixtures.batch(which, device=device)[0])
+        return self(mixtures.audio(which, device=device))
 
     def _power(self, audio: torch.Tensor) -> torch.Tensor:
         window, blocks = _constants(self.sample_rate, self.n_fft, self.n_mels, audio.device)
@@ -170,10 +169,6 @@ class CachedFeatures:
         self, mixtures: Mixtures, features: Mel, *, device: str | torch.device = "cpu", limit_gb: float = 4.0
     ) -> None:
         self.mixtures, self.features, self.device = mixtures, features, torch.device(device)
-        self.classes = mixtures.classes.of_note[mixtures.indices.long()].to(self.device)
-        present = getattr(mixtures, "present", None)  # where mixtures of a set have different numbers of notes
-        self.present = torch.ones(self.classes.shape) if present is None else present.float()
-        self.present = self.present.to(self.device)
         gigabytes = len(mixtures) * 4 * torch.Size(features.shape).numel() / 1e9
         self.store = None
         if gigabytes <= limit_gb:
@@ -185,8 +180,7 @@ class CachedFeatures:
 
     def batch(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features [batch, channels, bins, frames] and multi-hot targets [batch, classes]."""
-        target = torch.zeros(len(which), len(self.mixtures.classes), device=self.device)
-        target.scatter_(1, self.classes[which.to(self.device)], self.present[which.to(self.device)])
+        target = self.mixtures.targets(which).to(self.device)
         if self.store is None:
             return self.features.of(self.mixtures, which, device=self.device), target
         missing = which[~self.filled[which]]

@@ -12,6 +12,14 @@ from scipy.optimize import linear_sum_assignment
 from .mixtures import Classes
 
 
+def check_tables(logits: torch.Tensor, targets: torch.Tensor) -> None:
+    """Raise a ValueError unless outputs and targets are equal, non-empty tables [mixtures, classes]."""
+    if logits.shape != targets.shape or logits.ndim != 2 or not len(logits):
+        raise ValueError(
+            f"Outputs {list(logits.shape)} and targets {list(targets.shape)} must be two equal, non-empty tables."
+        )
+
+
 def top_n(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the prediction: as many classes with the highest outputs as each mixture has notes.
 
@@ -30,10 +38,7 @@ def top_n(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     ValueError
         If the shapes differ, a target is empty, or the targets have different numbers of notes.
     """
-    if logits.shape != targets.shape or logits.ndim != 2 or not len(logits):
-        raise ValueError(
-            f"Outputs {list(logits.shape)} and targets {list(targets.shape)} must be two equal, non-empty tables."
-        )
+    check_tables(logits, targets)
     counts = targets.sum(1)
     n = int(counts[0])
     if n < 1 or not (counts == n).all():
@@ -45,6 +50,13 @@ def top_n(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def hits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return how many of its N notes each mixture's top-N prediction has right: int64 [mixtures]."""
     return (top_n(logits, targets) & targets.bool()).sum(1)
+
+
+def count_right(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return how many notes are right in all, as `hits`, where mixtures may have different numbers of notes."""
+    counts = targets.sum(1, keepdim=True)
+    best = logits.topk(int(counts.max()), dim=1).indices
+    return (targets.gather(1, best) * (torch.arange(best.shape[1], device=best.device) < counts)).sum()
 
 
 def top_n_recall(logits: torch.Tensor, targets: torch.Tensor) -> float:
@@ -196,13 +208,15 @@ class Scores:
 def score(logits: torch.Tensor, targets: torch.Tensor, classes: Classes, *, seconds: float = 0.0) -> Scores:
     """Compute all `Scores` of a mixture set from its logits and multi-hot targets [mixtures, classes]."""
     loss = torch.nn.functional.cross_entropy(logits.float(), targets / targets.sum(1, keepdim=True))
+    shares = k_of_n(logits, targets)
+    n = len(shares) - 1
     return Scores(
-        n=int(targets[0].sum()),
+        n=n,
         size=len(targets),
         loss=loss.item(),
         top_n_recall=top_n_recall(logits, targets),
-        exact_match=exact_match(logits, targets),
-        k_of_n=k_of_n(logits, targets),
+        exact_match=shares[-1],
+        k_of_n=shares,
         per_instrument=per_instrument(logits, targets, classes),
         seconds=seconds,
     )

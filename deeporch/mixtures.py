@@ -372,6 +372,11 @@ class Mixtures:
             float32 [batch, classes], multi-hot.
         """
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
+        return self.audio(which, device=device), self.targets(which).to(device)
+
+    def audio(self, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Return the exact audio of some mixtures, float32 [batch, samples]; see `batch`."""
+        which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
         device = torch.device(device)
         source = self._audio_on(device)
         audio = torch.zeros(len(which), self.samples, device=device)
@@ -381,7 +386,7 @@ class Mixtures:
                 end = min(self._lengths[row] - start, self.samples - begin)  # beyond its length a note is zero
                 if end > 0:
                     out[begin : begin + end].add_(source[row, start : start + end], alpha=gain / self.n)
-        return audio, self.targets(which).to(device)
+        return audio
 
     def _recipe(self, which: torch.Tensor) -> tuple[list, list, list]:
         """Return note rows, gains and starts of some mixtures as lists of lists."""

@@ -148,8 +148,7 @@ def instrument_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float
         Instrument to published accuracy, 0 to 1.
     """
     accuracy = instrument_accuracy(table)
-    splits = [s for s in (*SPLIT_NAMES, *accuracy.columns) if s in accuracy]
-    splits = list(dict.fromkeys(splits))
+    splits = [name for name in dict.fromkeys((*SPLIT_NAMES, *accuracy.columns)) if name in accuracy]
     width = 0.8 / len(splits)
     position = np.arange(len(accuracy))
     for i, name in enumerate(splits):

@@ -18,9 +18,10 @@ from torch import nn
 from .checkpoints import load_checkpoint, read_card
 from .decisions import Calibration
 from .pitches import midi_to_pitch
+from .sources.recordings import start_of_sound
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
-SILENCE_DB = -50.0  # below the loudest part: what comes before the sound, and windows in which there is none
+SILENCE_DB = -50.0  # below the loudest window: windows in which there is no sound
 
 
 class Heard(NamedTuple):
@@ -163,10 +164,9 @@ def read_sound(audio: str | Path | np.ndarray | torch.Tensor, sample_rate: int |
         raise ValueError(f"{name} has samples that are not finite.")
     if sample_rate != wanted:
         audio = soxr.resample(audio, sample_rate, wanted)
-    loud = np.flatnonzero(np.abs(audio) > np.abs(audio).max(initial=0) * 10 ** (SILENCE_DB / 20))
-    if not len(loud):
+    if not np.abs(audio).max():
         raise ValueError(f"{name} is silent.")
-    return torch.from_numpy(np.ascontiguousarray(audio[loud[0] :]))
+    return torch.from_numpy(np.ascontiguousarray(audio[start_of_sound(audio) :]))
 
 
 def cut_windows(sound: torch.Tensor, samples: int) -> torch.Tensor:

@@ -20,7 +20,7 @@ from .constantq import ConstantQ
 from .environment import environment
 from .features import CachedFeatures, Mel
 from .files import atomic_path
-from .metrics import Scores, score
+from .metrics import Scores, count_right, score
 from .mixtures import Mixtures
 from .progress import progress
 from .recolour import Recoloured
@@ -381,13 +381,6 @@ class _Fit:
 def copy_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return a copy of a network's weights and statistics on the CPU, for ``load_state_dict``."""
     return {name: values.detach().cpu().clone() for name, values in model.state_dict().items()}
-
-
-def count_right(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return how many notes are among as many highest outputs as their mixture has notes; the numbers may differ."""
-    order = logits.argsort(1, descending=True)
-    first = torch.arange(logits.shape[1], device=logits.device) < target.sum(1, keepdim=True)
-    return (target.gather(1, order) * first).sum()
 
 
 def split_weights(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -5,9 +5,9 @@ import torch
 
 import deeporch as do
 from deeporch.constantq import ConstantQ
+from deeporch.metrics import count_right
 from deeporch.pitchnet import PitchNet
 from deeporch.recolour import Recoloured, shift
-from deeporch.training import count_right
 from deeporch.varied import VariedMixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")

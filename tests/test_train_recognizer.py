@@ -31,7 +31,7 @@ def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, 
     assert module.main(command) == 0
     printed = capsys.readouterr().out
     assert "mixture      N=2" in printed
-    assert "(the study: 92.15%)" in printed
+    assert "(the study: 92.1%)" in printed
     card = json.loads(path.with_suffix(".json").read_text())
     scores = {(row["split"], row["n"]): row["top_n_recall"] for row in card["scores"]}
     assert set(scores) == {(name, n) for name in ("mixture", "recording") for n in (2, 3, 5, 10)}
