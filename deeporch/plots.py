@@ -128,11 +128,19 @@ def by_test(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(split=table["split"].mask(table["classes"] == "recording", "file"))
 
 
-def instrument_accuracy(table: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy by instrument and split (mean over seeds), from right and occurring rows of a results table."""
+def instrument_accuracy(table: pd.DataFrame, *, by: str = "split") -> pd.DataFrame:
+    """Return accuracy, 0 to 1, of each instrument (rows) for each split or N (columns), summed over seeds.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the right and occurring rows of a `Results` table, or of `published`.
+    by : {"split", "n"}
+        What the columns are.
+    """
     counts = table[table["quantity"].isin(["right", "occurring"])]
-    counts = counts.pivot_table(index=["item", "split"], columns="quantity", values="value", aggfunc="sum", sort=False)
-    return (counts["right"] / counts["occurring"]).unstack("split")
+    counts = counts.pivot_table(index=["item", by], columns="quantity", values="value", aggfunc="sum", sort=False)
+    return (counts["right"] / counts["occurring"]).unstack(by)
 
 
 def instrument_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | None = None) -> None:
@@ -299,13 +307,6 @@ def heat_map(ax: Axes, table: pd.DataFrame, *, label: str, form: str = "{:.0f}",
     ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
 
 
-def instrument_by_n(table: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy in percent of each instrument (rows) for each N (columns), summed over seeds."""
-    counts = table[table["quantity"].isin(["right", "occurring"])]
-    counts = counts.pivot_table(index=["item", "n"], columns="quantity", values="value", aggfunc="sum", sort=False)
-    return (100 * counts["right"] / counts["occurring"]).unstack("n")
-
-
 def confusion_table(table: pd.DataFrame, n: int) -> pd.DataFrame:
     """Return how often each instrument (row) was heard as another (column), in percent of its missed notes."""
     rows = table[(table["quantity"] == "confusion") & (table["n"] == n)]
@@ -334,7 +335,9 @@ def draw_mixtures(table: pd.DataFrame) -> Figure:
         losses.set_title("loss over training")
         recall_by_n(recalls, table, totals)
         recalls.set_title("top-N recall")
-        heat_map(instruments, instrument_by_n(seen), label="notes recognised / %", vmax=100)
+        ours = instrument_accuracy(seen, by="n")
+        theirs = instrument_accuracy(study, by="n").reindex(ours.index).add_prefix("study ")
+        heat_map(instruments, 100 * ours.join(theirs), label="notes recognised / %", vmax=100)
         instruments.set(title="accuracy by instrument, heard notes", xlabel="notes in a mixture, N")
         n = 5 if 5 in set(table["n"]) else table["n"].max()
         heat_map(confused, confusion_table(seen, n), label="of the missed notes / %")
