@@ -323,7 +323,7 @@ def draw_mixtures(table: pd.DataFrame) -> Figure:
     study = published("05_mixtures_2_3_5_10")
     totals = {int(r.n): r.value for r in study[study["quantity"] == "top_n_recall"].itertuples()}
     with style():
-        figure = Figure(figsize=(11, 10))
+        figure = Figure(figsize=(10.5, 9.5))
         ((losses, recalls), (instruments, confused)) = figure.subplots(2, 2, height_ratios=(1, 1.5))
         seen = table[(table["split"] == "mixture") & (table["classes"] == "note")]
         for colour, (n, part) in zip(COLOURS, seen.groupby("n"), strict=False):
