@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .checkpoints import save_checkpoint
+from .constantq import ConstantQ
 from .decisions import Calibration, calibrate, score_open
 from .environment import describe_device
 from .features import CachedFeatures, get_features
@@ -33,12 +34,14 @@ def train(
     notes: NoteLibrary,
     pools: Split,
     *,
-    minutes: float,
+    minutes: float | None,
     seed: int = 0,
     device: str = "auto",
     folder: str | Path | None = None,
-    features: str = "cqt24",
+    features: str | ConstantQ = "cqt24",
+    network: dict[str, object] | None = None,
     recolour: dict[str, float] | None = None,
+    n: tuple[int, int] = (1, 10),
     **options: object,
 ) -> tuple[nn.Module, History]:
     """Train a PitchNet on mixtures of 1 to 10 notes for some minutes.
@@ -49,18 +52,22 @@ def train(
         What is mixed.
     pools : Split
         Its ``train`` notes are used.
-    minutes : float
-        Of training; the notes' transforms are computed before, if they are not cached.
+    minutes : float or None
+        Of training; the notes' transforms are computed before, if they are not cached. None: give ``epochs=``.
     seed : int
         Of weights and mixtures.
     device, folder
         As of `fit`.
-    features : str
-        ``"cqt24"`` or ``"cqt36"``.
+    features : str or ConstantQ
+        ``"cqt24"``, ``"cqt36"``, or an object.
+    network : dict, optional
+        Fields of `PitchNetConfig` that differ from its defaults.
     recolour : dict, optional
         Fields of `Recoloured`: random changes of the training notes.
+    n : tuple of int
+        The smallest and the largest number of notes in a mixture.
     **options
-        Fields of `Training`.
+        Fields of `Training`, and `fit`'s ``augment`` and ``callback``.
 
     Returns
     -------
@@ -70,14 +77,15 @@ def train(
         A row an epoch of 4,096 mixtures.
     """
     classes = Classes(notes)
-    model = build("pitchnet", classes, features=get_features(features), seed=seed)
+    model = build("pitchnet", classes, features=get_features(features), seed=seed, **(network or {}))
     model.features.notes(notes)  # outside the minutes
 
     def fresh(epoch: int) -> VariedMixtures:
-        return VariedMixtures(notes, classes, size=EPOCH, seed=1_000_000 * (seed + 1) + epoch, pool=pools.train)
+        first = 1_000_000 * (seed + 1)
+        return VariedMixtures(notes, classes, n=n, size=EPOCH, seed=first + epoch, pool=pools.train)
 
     settings = {"epochs": LIMIT, "batch_size": 32, "lr": 2e-3, "schedule": "cosine", "seed": seed, "device": device}
-    settings |= {"time_limit": 60 * minutes, "cache_gb": 0, **options}
+    settings |= {"time_limit": 60 * minutes if minutes else None, "cache_gb": 0, **options}
     seen_through = Recoloured(model.features, **recolour) if recolour else None
     return model, fit(model, fresh, folder=folder, features=seen_through, **settings)
 

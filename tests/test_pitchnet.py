@@ -6,7 +6,7 @@ import torch
 import deeporch as do
 from deeporch.constantq import ConstantQ
 from deeporch.metrics import count_right
-from deeporch.pitchnet import PitchNet
+from deeporch.pitchnet import AlongPitch, PitchNet
 from deeporch.recolour import Recoloured, shift
 from deeporch.varied import VariedMixtures
 
@@ -42,6 +42,19 @@ def test_sizes_and_shapes(classes):
     assert [tuple(t.shape) for t in auxiliary] == [(3, 6), (3, 88), (3, 10)]
     torch.testing.assert_close(net(x), logits)
     assert net(torch.rand(2, 1, 216, 40)).shape == (2, len(classes))
+
+
+@pytest.mark.parametrize(("reach", "pitches"), [(5, 20), (49, 20), (49, 88)])
+def test_the_conv_along_pitch_is_a_conv(reach, pitches):
+    ours = AlongPitch(6, 6, reach, groups=6)
+    theirs = torch.nn.Conv1d(6, 6, reach, padding=reach // 2, groups=6)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 6, pitches)
+    for conv in (ours, theirs):
+        conv(x).square().sum().backward()
+    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
 
 
 def test_the_stack_is_the_picture_moved_by_the_harmonics(classes):
