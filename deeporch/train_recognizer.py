@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from .checkpoints import save_checkpoint
+from .checks import check_choice
 from .constantq import ConstantQ
 from .decisions import Calibration, calibrate, score_open
 from .environment import describe_device
@@ -131,11 +132,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         notes = load_library(options.library, root=options.root, **filters)
         other = load_library(notes.name, root=options.other, **filters) if options.other else None
         pools = split(notes, Classes(notes), by=options.split, seed=options.seed)
+        recolour = parse_recolour(options.recolour)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(notes, pools.report, sep="\n")
-    model, history = train(notes, pools, minutes=options.minutes, seed=options.seed, device=options.device)
+    model, history = train(
+        notes, pools, minutes=options.minutes, seed=options.seed, device=options.device, recolour=recolour,
+        folder=options.folder,
+    )  # fmt: skip
     device = describe_device(pick_device(options.device))
     results = Results(options.name, data=notes.name, profile=f"{options.minutes:g} minutes", device=device)
     table = []
@@ -166,6 +171,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def parse_recolour(text: str) -> dict[str, float]:
+    """Return fields of `Recoloured` written as ``"level=6,equalizer=5"``.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a value is no number.
+    """
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        check_choice(name, [f.name for f in fields(Recoloured) if f.name != "features"], "change of training notes")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ValueError(f"--recolour takes NAME=NUMBER, but got {part!r}.") from None
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deeporch.train_recognizer", description=__doc__)
     add = parser.add_argument
@@ -174,10 +198,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--pitches", default=None, help="philharmonia: named or sounding")
     add("--other", default=None, help="folder of other takes, only to test on")
     add("--minutes", type=float, default=5.0, help="of training")
+    add("--recolour", default="", metavar="NAME=VALUE,…", help="change training notes: level=6,equalizer=5,detune=0.3")
     add("--split", default="mixture", choices=("mixture", "recording"), help="recording: hold recordings out")
     add("--test", type=int, default=1000, help="mixtures of each test")
     add("--seed", type=int, default=0)
     add("--device", default="auto")
+    add("--folder", default=None, help="keep the training's state here, so that the same command resumes it")
     add("--checkpoint", default=None, help="write the network here (.safetensors)")
     add("--figures", action="store_true", help="write the scores to figures/NAME.csv")
     add("--name", default="five_minutes", help="of the scores' file")
