@@ -515,6 +515,13 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
 }
 
 
+def all_figures() -> dict[str, Callable[[pd.DataFrame], Figure]]:
+    """Return every experiment that has a figure, and the function that draws it from its table."""
+    from . import recognition_plots  # they build on this module
+
+    return FIGURES | recognition_plots.FIGURES
+
+
 def show_committed(name: str, folder: str | Path | None = None) -> None:
     """Display the figure of a committed full run, redrawn from its CSV; or say that there is none yet."""
     try:
@@ -522,7 +529,7 @@ def show_committed(name: str, folder: str | Path | None = None) -> None:
     except FileNotFoundError as error:
         print(error)
         return
-    show(FIGURES[name](table), f"Committed run: {describe(table)}")
+    show(all_figures()[name](table), f"Committed run: {describe(table)}")
 
 
 def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[Path]:
@@ -534,10 +541,11 @@ def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[
         If a name is unknown, or has no CSV.
     """
     folder = Path(folder or ROOT / "figures")
+    figures = all_figures()
     for name in names:
-        check_choice(name, FIGURES, "figure")
-    chosen = names or [name for name in FIGURES if (folder / f"{name}.csv").is_file()]
-    return [save(FIGURES[name](load_results(name, folder)), name, folder) for name in chosen]
+        check_choice(name, figures, "figure")
+    chosen = names or [name for name in figures if (folder / f"{name}.csv").is_file()]
+    return [save(figures[name](load_results(name, folder)), name, folder) for name in chosen]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
