@@ -532,6 +532,19 @@ def show_committed(name: str, folder: str | Path | None = None) -> None:
     show(all_figures()[name](table), f"Committed run: {describe(table)}")
 
 
+def show_table(name: str, folder: str | Path | None = None) -> None:
+    """Display the recalls of a committed run and what it was measured on; or say that there is none yet."""
+    from IPython.display import display
+
+    try:
+        table = load_results(name, folder)
+    except FileNotFoundError as error:
+        print(error)
+        return
+    display(compare(table).round(1))
+    print(describe(table))
+
+
 def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[Path]:
     """Draw figures again from their CSVs: PNG and SVG of each name, or of every CSV that there is.
 

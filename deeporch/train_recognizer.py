@@ -43,6 +43,7 @@ def train(
     network: dict[str, object] | None = None,
     recolour: dict[str, float] | None = None,
     n: tuple[int, int] = (1, 10),
+    size: int = EPOCH,
     **options: object,
 ) -> tuple[nn.Module, History]:
     """Train a PitchNet on mixtures of 1 to 10 notes for some minutes.
@@ -70,6 +71,8 @@ def train(
         Fields of `Recoloured`: random changes of the training notes.
     n : tuple of int
         The smallest and the largest number of notes in a mixture.
+    size : int
+        Mixtures in an epoch, all of them new.
     **options
         Fields of `Training`, and `fit`'s ``augment`` and ``callback``.
 
@@ -78,7 +81,7 @@ def train(
     model : torch.nn.Module
         Trained.
     history : History
-        A row an epoch of 4,096 mixtures.
+        A row an epoch.
     """
     classes = Classes(notes)
     model = build("pitchnet", classes, features=get_features(features), seed=seed, **(network or {}))
@@ -86,7 +89,7 @@ def train(
     first = 1_000_000 * (seed + 1)  # of the mixtures' seeds
 
     def fresh(epoch: int) -> VariedMixtures:
-        return VariedMixtures(notes, classes, n=n, size=EPOCH, seed=first + epoch, pool=pools.train)
+        return VariedMixtures(notes, classes, n=n, size=size, seed=first + epoch, pool=pools.train)
 
     valid = None
     if pools.by != "mixture":
@@ -118,12 +121,18 @@ def make_tests(
 
 
 def calibrate_on(
-    model: nn.Module, notes: NoteLibrary, pool: torch.Tensor, *, seed: int = 3
+    model: nn.Module,
+    notes: NoteLibrary,
+    pool: torch.Tensor,
+    *,
+    n: tuple[int, int] = (1, 10),
+    size: int = 1000,
+    seed: int = 3,
 ) -> tuple[Calibration, dict]:
     """Fit a calibration on mixtures of 1 to 10 notes of half of a pool, and score it on mixtures of the other half."""
     classes = model.classes
     halves = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)
-    sets = [VariedMixtures(notes, classes, size=1000, seed=seed + i, pool=half) for i, half in enumerate(halves)]
+    sets = [VariedMixtures(notes, classes, n=n, size=size, seed=seed + i, pool=half) for i, half in enumerate(halves)]
     device = next(model.parameters()).device
     outputs = [predict_all(model, CachedFeatures(s, model.features, device=device, limit_gb=0)) for s in sets]
     calibration = calibrate(*outputs[0])

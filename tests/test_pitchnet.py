@@ -194,3 +194,21 @@ def test_shift_moves_by_fractions_of_a_bin():
     amount = 1.5 * (2 * torch.rand(64, generator=torch.Generator().manual_seed(0)) - 1)
     centre = (moved[:, 0, :, 0] * torch.arange(50)).sum(1) / moved[:, 0, :, 0].sum(1)
     torch.testing.assert_close(centre, 25 + amount, atol=1e-4, rtol=0)
+
+
+def test_a_note_is_drawn_out_after_its_attack(tiny_library, classes):
+    mixtures = do.Mixtures(tiny_library, classes, n=2, size=3, seed=1)
+    plain = FEATURES.mix(mixtures, range(3))
+    factors = torch.tensor([[1.0, 1.0], [2.0, 2.0], [0.5, 0.5]])
+    found = FEATURES.mix(mixtures, range(3), stretch=factors)
+    torch.testing.assert_close(found[0], plain[0])
+    for frame, source in ((0, 0), (5, 5), (6, 6), (8, 7), (14, 10)):
+        torch.testing.assert_close(found[1, frame], plain[1, source])
+    for frame, source in ((5, 5), (6, 6), (7, 8), (10, 14)):
+        torch.testing.assert_close(found[2, frame], plain[2, source])
+    assert found[2, 11:].abs().max() == 0  # 16 frames are kept of each note: it has ended
+    by_colour = FEATURES.mix(mixtures, range(3), stretch=factors, colour=torch.ones(3, 2, FEATURES.bins))
+    torch.testing.assert_close(by_colour, found)
+    with pytest.raises(ValueError, match=r"stretch is a factor: it must be 1 or more, or 0 for none, but is 0\.5"):
+        Recoloured(FEATURES, stretch=0.5)
+    assert not torch.equal(Recoloured(FEATURES, stretch=2).of(mixtures, range(3)), FEATURES.of(mixtures, range(3)))

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from deeporch import steps as module
-from deeporch import train_recognizer
 from deeporch.constantq import ConstantQ
 from deeporch.mixtures import Classes, split
 from deeporch.steps import STEPS, Step, run_steps
+from deeporch.train_recognizer import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
 SMALL = {"features": ConstantQ(frames=8), "network": {"channels": 8, "hidden": 8, "width": 16, "blocks": 1}}
@@ -21,7 +21,7 @@ def test_every_step_has_its_own_name_and_changes_one_thing():
 
 
 def test_steps_are_scored_on_every_split_and_not_repeated(cache, tiny_library, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_recognizer, "EPOCH", 128)
+    monkeypatch.setitem(train.__kwdefaults__, "size", 128)
     first = [Step("small", SMALL), Step("averaged", SMALL, averaged=True)]
     options = {"epochs": 2, "test": 30, "device": "cpu", "folder": tmp_path}
     path = run_steps(tiny_library, tiny_library, steps=first[:1], **options)
@@ -37,7 +37,7 @@ def test_steps_are_scored_on_every_split_and_not_repeated(cache, tiny_library, t
 
 
 def test_averaged_weights_are_their_moving_average(cache, tiny_library, monkeypatch):
-    monkeypatch.setattr(train_recognizer, "EPOCH", 64)  # so short that the callback is called once an epoch
+    monkeypatch.setitem(train.__kwdefaults__, "size", 64)  # so short that the callback is called once an epoch
     pools = split(tiny_library, Classes(tiny_library), by="recording")
     biases = []
     watched = Step("watched", SMALL | {"callback": lambda state: biases.append(state["model"].bias.detach().clone())})

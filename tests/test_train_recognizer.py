@@ -15,6 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
 def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "load_library", lambda *_, **__: tiny_library)
     monkeypatch.setattr(module, "EPOCH", 256)
+    monkeypatch.setitem(module.train.__kwdefaults__, "size", 256)
     path = tmp_path / "tiny.safetensors"
     command = [
         "--minutes",
