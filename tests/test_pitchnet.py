@@ -7,7 +7,7 @@ import deeporch as do
 from deeporch.constantq import ConstantQ
 from deeporch.metrics import count_right
 from deeporch.pitchnet import AlongPitch, PitchNet
-from deeporch.recolour import Recoloured, shift
+from deeporch.recolour import Recoloured, listen, shift
 from deeporch.varied import VariedMixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
@@ -212,3 +212,15 @@ def test_a_note_is_drawn_out_after_its_attack(tiny_library, classes):
     with pytest.raises(ValueError, match=r"stretch is a factor: it must be 1 or more, or 0 for none, but is 0\.5"):
         Recoloured(FEATURES, stretch=0.5)
     assert not torch.equal(Recoloured(FEATURES, stretch=2).of(mixtures, range(3)), FEATURES.of(mixtures, range(3)))
+
+
+def test_a_picture_can_be_heard(tiny_library, classes):
+    features = ConstantQ(frames=16)
+    x = features.of(do.Mixtures(tiny_library, classes, n=2, size=1, seed=2), [0])[0]
+    sound = listen(x, features, iterations=4)
+    assert sound.shape == (features.samples,)
+    again = features(sound[None])[0]
+    loud = x > 0.8
+    assert loud.sum() > 50
+    assert (again[loud] - x[loud]).abs().mean() < 0.05, "4 dB, where it is loud"
+    torch.testing.assert_close(listen(x, features, iterations=4), sound)
