@@ -131,7 +131,7 @@ class Solution:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row a note, in score order: player, instrument, pitch, dynamic, onset, duration, cents, gain, technique …"""
+        """A row a note, in score order, with the fields of SolutionNote as columns."""
         first = ["player", "instrument", "pitch", "dynamic", "onset", "duration", "cents", "gain", "technique"]
         rest = [name for name in SolutionNote.__dataclass_fields__ if name not in first]
         rows = sorted(self.notes, key=lambda note: (note.player, note.onset, note.midi))
@@ -204,7 +204,7 @@ class Solution:
 
 
 def note_audio(library: NoteLibrary, note: SolutionNote) -> np.ndarray:
-    """Return one note as it sounds: its recording retuned, cut to its duration with a short fade, scaled; float32 [samples]."""
+    """Return one note as it sounds: retuned, cut to its duration with a short fade, scaled; float32 [samples]."""
     rate = library.sample_rate
     sound = library.audio[note.note, : int(library.lengths[note.note])].numpy().astype(np.float32)
     if note.cents:  # played faster it sounds higher and shorter, as on tape
