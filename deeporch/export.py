@@ -60,7 +60,7 @@ def to_wav(solution: Solution, path: str | Path, *, room: float = 0.0) -> Path:
     Returns
     -------
     Path
-        The file. It is as loud as the solution renders, or softer where it would exceed full scale.
+        The file. It is as loud as the solution renders, or softer so that no peak exceeds 0.95.
 
     Raises
     ------
