@@ -23,6 +23,7 @@ from .audit import audit
 from .augment import SpecAugment
 from .checkpoints import load_checkpoint, save_checkpoint
 from .constantq import ConstantQ
+from .distances import DISTANCES, distance
 from .environment import describe_device, environment
 from .features import Mel, get_features
 from .library import NoteLibrary, combine, load_library
@@ -43,6 +44,7 @@ from .metrics import (
 from .mixtures import Classes, Mixtures, Split, chance_recall, split
 from .models import CNN, build, count_parameters
 from .notebooks import record
+from .orchestrate import orchestrate
 from .pitches import midi_to_pitch, pitch_to_midi
 from .pitchnet import PitchNet
 from .recognizer import Heard, Recognizer
@@ -55,6 +57,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CNN",
+    "DISTANCES",
     "Classes",
     "ConstantQ",
     "Heard",
@@ -78,6 +81,7 @@ __all__ = [
     "confusion",
     "count_parameters",
     "describe_device",
+    "distance",
     "environment",
     "evaluate",
     "exact_match",
@@ -91,6 +95,7 @@ __all__ = [
     "load_results",
     "midi_to_pitch",
     "mistakes",
+    "orchestrate",
     "per_instrument",
     "pick_device",
     "pitch_to_midi",
