@@ -4,8 +4,10 @@ Each widget is an ipywidgets box with a few public attributes, which code can re
 without a page as well. Nothing plays by itself, and what goes wrong is said in a sentence.
 """
 
+from .ear_test import EarTest
 from .mixture_explorer import MixtureExplorer
 from .placed import Placed
 from .sound import player
+from .training_monitor import TrainingMonitor
 
-__all__ = ["MixtureExplorer", "Placed", "player"]
+__all__ = ["EarTest", "MixtureExplorer", "Placed", "TrainingMonitor", "player"]

@@ -15,6 +15,25 @@ HERE = Path(__file__).parent
 WRAP = {"flex_flow": "row wrap", "align_items": "center"}
 
 
+class _Keyboard(anywidget.AnyWidget):
+    """Invisible: leaves the keys that are pressed within a `Room` to its controls."""
+
+    _esm = HERE / "keyboard.js"
+
+
+class Room(ipywidgets.VBox):
+    """A box of controls that can be used from the keyboard in JupyterLab too, where arrows and Enter are taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_class("deeporch-room")
+        self.add_class(f"deeporch-{type(self).__name__}")
+
+    def furnish(self, *children: ipywidgets.Widget) -> None:
+        """Show these, one below the other."""
+        self.children = (_Keyboard(), *children)
+
+
 class Slider(anywidget.AnyWidget):
     """A native slider with a label and a readout, which screen readers can name (ipywidgets' cannot).
 
@@ -26,6 +45,8 @@ class Slider(anywidget.AnyWidget):
         What each value from `min` on is called, in place of the number.
     unit : str
         Written after the number.
+    title : str
+        What screen readers say, if `description` is too short for them.
     """
 
     _esm = HERE / "slider.js"
@@ -35,6 +56,7 @@ class Slider(anywidget.AnyWidget):
     max = traitlets.Float(1.0).tag(sync=True)
     step = traitlets.Float(1.0).tag(sync=True)
     description = traitlets.Unicode("").tag(sync=True)
+    title = traitlets.Unicode("").tag(sync=True)
     unit = traitlets.Unicode("").tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     disabled = traitlets.Bool(False).tag(sync=True)

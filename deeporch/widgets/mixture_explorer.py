@@ -16,7 +16,7 @@ from ..mixtures import SAMPLES, Classes, Mixtures
 from ..pitches import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch
 from ..recognizer import Heard, Recognizer
 from . import pictures, placed
-from .controls import Chips, Message, Slider, button, row
+from .controls import Chips, Message, Room, Slider, button, row
 from .networks import NONE_THERE, Networks
 from .placed import Placed
 from .placed_row import PlacedRow
@@ -26,7 +26,7 @@ from .work import Work
 MOST = 10  # notes
 
 
-class MixtureExplorer(ipywidgets.VBox):
+class MixtureExplorer(Room):
     """Mixtures to play with: draw one at random or place its notes, solo and mute them, ask the networks.
 
     Parameters
@@ -198,7 +198,7 @@ class MixtureExplorer(ipywidgets.VBox):
         traitlets.link((self, "chosen_networks"), (asked, "value"))
         self._seen, self._player, self._answers, self._saved = (ipywidgets.HTML() for _ in range(4))
         self._rows_box = ipywidgets.VBox()
-        self.children = (
+        self.furnish(
             row(libraries, *self._sliders.values(), button("New mixture", self.next)),
             self._chips["instruments"],
             self._chips["dynamics"],

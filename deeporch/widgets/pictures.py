@@ -20,7 +20,7 @@ from ..recognizer import Heard
 # Okabe and Ito's palette in mid-tones that stand out on white, on black and on the grey of a spectrogram
 COLOURS = ("#3b9be8", "#e69f00", "#1fae82", "#d97bb0", "#e0682a", "#c9bd2a", "#8fd0f5")
 RIGHT, WRONG = "#3b8fd0", "#d5702b"
-WIDTH, LEFT, RIGHT_EDGE, TOP, BOTTOM = 460, 54, 8, 18, 32
+WIDTH, LEFT, RIGHT_EDGE, TOP, BOTTOM = 380, 54, 8, 18, 32
 TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 PARTIALS = 8  # drawn of each note
 
@@ -237,6 +237,6 @@ def _svg(body: str, height: int, title: str) -> str:
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     return (
         f'<svg role="img" aria-label="{escape(title)}" {size} '
-        'style="max-width:100%;height:auto;margin-right:1em" font-size="11" font-family="sans-serif" '
+        'style="max-width:100%;height:auto;margin-right:6px" font-size="11" font-family="sans-serif" '
         f'fill="currentColor"><text x="{LEFT}" y="12">{escape(title)}</text>{body}</svg>'
     )

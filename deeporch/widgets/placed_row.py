@@ -14,7 +14,7 @@ from .pictures import colour_of
 from .placed import MAX_ONSET, Placed
 from .sound import audio_element
 
-NARROW = {"width": "6.5em"}
+NARROW = {"width": "6em"}
 
 
 class PlacedRow(ipywidgets.HBox):
@@ -39,15 +39,15 @@ class PlacedRow(ipywidgets.HBox):
             name: ipywidgets.Dropdown(tooltip=f"{name} {which}", layout=ipywidgets.Layout(**NARROW))
             for name in ("instrument", "pitch", "dynamic")
         }
-        self._level = Slider(description=f"Level {which}", min=-30, max=6, unit=" dB")
-        self._onset = Slider(description=f"Onset {which}", max=MAX_ONSET, step=0.05, unit=" s")
+        self._level = Slider(description="Level", title=f"Level {which}", min=-30, max=6, unit=" dB")
+        self._onset = Slider(description="Onset", title=f"Onset {which}", max=MAX_ONSET, step=0.05, unit=" s")
         self._mute, self._solo = (toggle(text, f"{text} note {index + 1}") for text in ("Mute", "Solo"))
         self._player = ipywidgets.HTML()
         for choice in self._choices.values():
             choice.observe(self._chosen, "value")
         for control in (self._level, self._onset, self._mute, self._solo):
             control.observe(self._set, "value")
-        remove = button("Remove", lambda: removed(index), tooltip=f"Remove note {index + 1}")
+        remove = button("✕", lambda: removed(index), tooltip=f"Remove note {index + 1}")
         super().__init__(
             children=(
                 ipywidgets.HTML(badge), *self._choices.values(), self._level, self._onset, self._mute, self._solo,
@@ -71,7 +71,7 @@ class PlacedRow(ipywidgets.HBox):
             if self._heard != (notes.key, note.row):
                 audio = notes.audio[note.row, : int(notes.lengths[note.row])][: 2 * notes.sample_rate]
                 label = f"Note {self.index + 1}: {line['instrument']} {line['pitch']} {line['dynamic']}"
-                self._player.value = audio_element(audio, notes.sample_rate, label=label, form="FLAC", width="14em")
+                self._player.value = audio_element(audio, notes.sample_rate, label=label, form="FLAC", width="13em")
                 self._heard = (notes.key, note.row)
         finally:
             self._showing = False

@@ -6,6 +6,7 @@ function render({ model, el }) {
   const [label, input, output] = el.children;
   const show = () => {
     label.textContent = model.get("description");
+    input.setAttribute("aria-label", model.get("title") || model.get("description"));
     for (const name of ["min", "max", "step"]) input[name] = model.get(name);
     input.disabled = model.get("disabled");
     if (document.activeElement !== input || Number(input.value) === model.get("value")) input.value = model.get("value");
