@@ -14,7 +14,6 @@ import torch
 import deeporch as do
 from deeporch.constantq import ConstantQ
 from deeporch.progress import progress
-from deeporch.recognizer import Recognizer
 from deeporch.widgets import MixtureExplorer, Placed, player, sound
 from deeporch.widgets.controls import Chips, Message
 from deeporch.widgets.networks import Networks
@@ -25,17 +24,9 @@ RATE = 44_100
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
 
 
-@pytest.fixture(scope="module")
-def network(tiny_library):
-    """A small PitchNet of the tiny library that has learned nothing."""
-    torch.manual_seed(0)
-    classes = do.Classes(tiny_library)
-    return Recognizer(do.build("pitchnet", classes, features=ConstantQ(frames=16), channels=8, width=16, blocks=1))
-
-
 @pytest.fixture
-def explorer(tiny_library, network):
-    return MixtureExplorer(tiny_library, networks=[network], n=3, seed=1)
+def explorer(tiny_library, untrained):
+    return MixtureExplorer(tiny_library, networks=[untrained], n=3, seed=1)
 
 
 def row_of(library, instrument, pitch, dynamic="mf"):
@@ -245,8 +236,8 @@ def test_a_slider_answers_within_200_ms(explorer):
 # ---- What all widgets share ------------------------------------------------------------------------------------------
 
 
-def test_bars_mark_right_wrong_and_missed(network):
-    heard = network.predict(np.random.default_rng(0).normal(size=20_000), RATE, n=2)
+def test_bars_mark_right_wrong_and_missed(untrained):
+    heard = untrained.predict(np.random.default_rng(0).normal(size=20_000), RATE, n=2)
     truth = [(heard[0].instrument, heard[0].pitch), ("Tbn", "C2")]
     shown = heard_bars(heard, truth, title="<net>")
     assert shown.count("✓") == shown.count("✗") == 1
@@ -320,11 +311,11 @@ def test_work_shows_progress_and_stops():
     assert "ZeroDivisionError" in work.message.text
 
 
-def test_networks_rank_different_instruments(network, tiny_library):
-    networks = Networks([network])
+def test_networks_rank_different_instruments(untrained, tiny_library):
+    networks = Networks([untrained])
     audio = tiny_library.audio[0].float()
     found = networks.instruments("network 1", audio, RATE, 2, ["Fl", "Hn", "Vc"])
-    everything = network.predict(audio, RATE, n=72)
+    everything = untrained.predict(audio, RATE, n=72)
     ranks = {}
     for place, note in enumerate(everything):
         ranks.setdefault(note.instrument, place)
