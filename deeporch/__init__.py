@@ -18,6 +18,7 @@ Data flows one way: sources -> library -> mixtures -> features -> models -> trai
 """
 
 from .checkpoints import load_checkpoint, save_checkpoint
+from .distances import DISTANCES, distance
 from .environment import describe_device, environment
 from .features import Mel, get_features
 from .library import NoteLibrary, combine, load_library
@@ -38,6 +39,7 @@ from .metrics import (
 from .mixtures import Classes, Mixtures, Split, chance_recall, split
 from .models import CNN, build, count_parameters
 from .notebooks import record
+from .orchestrate import orchestrate
 from .pitches import midi_to_pitch, pitch_to_midi
 from .results import Results, load_results, published, published_value
 from .training import History, Training, evaluate, fit, pick_device, predict
@@ -46,6 +48,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CNN",
+    "DISTANCES",
     "Classes",
     "History",
     "Mel",
@@ -61,6 +64,7 @@ __all__ = [
     "confusion",
     "count_parameters",
     "describe_device",
+    "distance",
     "environment",
     "evaluate",
     "exact_match",
@@ -74,6 +78,7 @@ __all__ = [
     "load_results",
     "midi_to_pitch",
     "mistakes",
+    "orchestrate",
     "per_instrument",
     "pick_device",
     "pitch_to_midi",

@@ -1,0 +1,193 @@
+"""How far one sound is from another: distances by name, on energies that add up, thousands at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .checks import check_choice
+from .spectra import EDGES, Bands, Spectrum
+
+SAMPLE_RATE = 44_100
+FLOOR = 1e-6  # of decibel distances: −60 dB below the loudest band
+TINY = 1e-20
+COARSE = 12  # bands that the coarse view of `partials` averages: a third of an octave
+COARSE_WEIGHT = 1.0  # of their energies
+STAGES = (3, 6)  # slots at which the body of a sound and its rest begin: 0.3 s and 1 s
+
+Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A named distance.
+
+    Parameters
+    ----------
+    name : str
+        One of DISTANCES.
+    energy : Bands or Spectrum
+        What it sees of a sound: energies, which add up when notes sound together.
+    compare : callable
+        From the target's view [...] and those of candidates [candidates, ...] to distances [candidates].
+    view : callable
+        A linear map from energies [batch, slots, bands] to what `compare` takes, so that views add up as well.
+    note_cost : float
+        What a search adds for each note, so that notes which change nothing are left out.
+    about : str
+        One line for tables.
+    """
+
+    name: str
+    energy: Bands | Spectrum
+    compare: Compare
+    view: Callable[[torch.Tensor], torch.Tensor] = torch.clone
+    note_cost: float = 0.0
+    about: str = ""
+
+    def __call__(self, target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+        """Return the distance of sounds [batch, samples] from a target [samples], at 44.1 kHz, as float32 [batch].
+
+        Both are padded with zeros to the longer one; bands look at the first four seconds.
+        """
+        samples = max(len(target), sounds.shape[1])
+        energy = self.energy.exact if isinstance(self.energy, Spectrum) else self.energy
+        both = [torch.nn.functional.pad(x, (0, samples - x.shape[1])) for x in (target[None], sounds)]
+        target, sounds = (self.view(energy(x, samples / SAMPLE_RATE)) for x in both)
+        return self.compare(target[0], sounds)
+
+
+def asymmetric(target: torch.Tensor, sounds: torch.Tensor, *, missing: float, excess: float) -> torch.Tensor:
+    """Return 1000 × (missing × Σ of what the sound lacks + excess × Σ of what it has too much).
+
+    Magnitude spectra, each divided by its maximum times the length n of the transform [1]_.
+
+    References
+    ----------
+    .. [1] C. E. Cella et al., A study on neural models for target-based computer-assisted musical orchestration,
+       CSMC + MuMe 2020; excess costs ten there. In Orchidea's own source, missing energy does.
+    """
+    target, sounds = (x.clamp(min=0).sqrt().flatten(-2) for x in (target, sounds))
+    n = 2 * max(target.shape[-1] - 1, 1)
+    target, sounds = (x / x.amax(-1, keepdim=True).clamp(min=TINY) for x in (target, sounds))
+    lacking = (target - sounds).clamp(min=0).sum(-1)
+    difference = target.sum(-1) - sounds.sum(-1)  # what is lacking less what is too much
+    return 1000 / n * (missing * lacking + excess * (lacking - difference))
+
+
+def angle(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+    """Return one minus the cosine of the angle between vectors [bands] and [..., bands]."""
+    scale = torch.linalg.vector_norm(target, dim=-1) * torch.linalg.vector_norm(sounds, dim=-1)
+    return 1 - (sounds @ target) / scale.clamp(min=TINY)
+
+
+def cosine(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+    """Return one minus the cosine of the angle between magnitude spectra."""
+    return angle(*(x.clamp(min=0).sqrt().flatten(-2) for x in (target, sounds)))
+
+
+def decibels(energy: torch.Tensor) -> torch.Tensor:
+    """Return levels in dB below the loudest of all slots and bands, none lower than −60."""
+    top = energy.amax((-2, -1), keepdim=True).clamp(min=TINY)
+    return (energy / top).clamp(min=FLOOR).log10().mul(10)
+
+
+def log_spectral(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+    """Return the root mean square difference of the levels, in dB."""
+    return (decibels(target) - decibels(sounds)).square().mean((-2, -1)).sqrt()
+
+
+def level_difference(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+    """Return the mean absolute difference of the levels, in dB."""
+    return (decibels(target) - decibels(sounds)).abs().mean((-2, -1))
+
+
+def framewise(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+    """Return the mean absolute difference of the levels of each slot in turn, in dB, averaged over time."""
+    lengths = torch.tensor(np.diff(EDGES)[: target.shape[-2]], dtype=torch.float32)
+    target, sounds = (decibels(x / lengths[:, None]) for x in (target, sounds))
+    return (target - sounds).abs().mean(-1) @ (lengths / lengths.sum())
+
+
+def partials(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+    """Return the angle between compressed energies at two resolutions: 0 is the same, 1 has nothing in common.
+
+    Energies to the power of a quarter (the square roots of magnitudes) let soft partials count, and no floor has to
+    be chosen; the angle makes the level indifferent.
+    """
+    return angle(*(x.clamp(min=0).sqrt().sqrt().flatten(-2) for x in (target, sounds)))
+
+
+def two_resolutions(energy: torch.Tensor) -> torch.Tensor:
+    """Return the energy of attack, body and rest in fine bands (partials), then in coarse ones (envelopes)."""
+    stages = torch.stack([part.sum(-2) for part in energy.tensor_split(STAGES, dim=-2) if part.shape[-2]], -2)
+    coarse = torch.nn.functional.avg_pool1d(stages, COARSE, COARSE // 2)
+    return torch.cat([stages, coarse * COARSE_WEIGHT], -1)
+
+
+def whole(energy: torch.Tensor) -> torch.Tensor:
+    """Return the energy of the whole sound, [..., 1, bands]."""
+    return energy.sum(-2, keepdim=True)
+
+
+_LOG, _MEL = Bands(), Bands("mel", n_fft=2048, hop=1024)
+DISTANCES: dict[str, Distance] = {
+    each.name: each
+    for each in (
+        Distance("partials", _LOG, partials, two_resolutions, 0.002, "compressed energies, fine and coarse (default)"),
+        Distance(
+            "asymmetric_excess", Spectrum(), partial(asymmetric, missing=0.5, excess=10.0), about="the follow-up's"
+        ),
+        Distance("asymmetric_missing", Spectrum(), partial(asymmetric, missing=10.0, excess=0.5), about="Orchidea's"),
+        Distance("cosine", Spectrum(), cosine, about="angle between magnitude spectra"),
+        Distance("log_spectral", _LOG, log_spectral, whole, about="RMS difference in dB, 36 bands an octave"),
+        Distance("mel", _MEL, level_difference, whole, about="mean difference in dB, 128 mel bands"),
+        Distance("framewise", _MEL, framewise, about="the same, slot by slot in time"),
+    )
+}
+
+
+def get_distance(name: str | Distance) -> Distance:
+    """Return a distance by its name; one of your own is passed through.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    return name if isinstance(name, Distance) else DISTANCES[check_choice(name, DISTANCES, "distance")]
+
+
+def distance(
+    target: str | Path | np.ndarray | torch.Tensor,
+    sound: str | Path | np.ndarray | torch.Tensor,
+    sample_rate: int | None = None,
+    *,
+    name: str | Distance = "partials",
+) -> float:
+    """Return the distance of a sound from a target.
+
+    Parameters
+    ----------
+    target, sound : path, array or tensor
+        Mono or stereo, at any rate; silence before them is left out.
+    sample_rate : int, optional
+        Of arrays and tensors, in Hz.
+    name : str
+        One of DISTANCES.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If the distance is unknown, or a sound cannot be used.
+    """
+    from .recognizer import read_sound  # here, so that `python -m deeporch.recognizer` is not imported twice
+
+    measure = get_distance(name)
+    sounds = [read_sound(each, sample_rate, SAMPLE_RATE) for each in (target, sound)]
+    return float(measure(sounds[0], sounds[1][None])[0])

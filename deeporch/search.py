@@ -1,0 +1,185 @@
+"""What a search works on: assignments of notes to players, compared with a target by the thousand, within a budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from .distances import Distance
+from .library import NoteLibrary
+from .spectra import Bands
+
+CHUNK = 2048  # candidates that are compared at a time
+
+Progress = Callable[[int, float, float], object]
+
+
+class OutOfBudget(Exception):
+    """The budget is spent or the search was stopped; what was found is in the task."""
+
+
+class Budget:
+    """How much a search may compare, for how long, and who watches it.
+
+    Parameters
+    ----------
+    evaluations : int, optional
+        Most comparisons of a candidate with the target.
+    seconds : float, optional
+        Longest time.
+    stop : callable, optional
+        Asked between tensor operations; True stops the search.
+    progress : callable, optional
+        Called with evaluations, the best distance so far, and the share of the budget that is spent (0 to 1).
+    """
+
+    def __init__(
+        self,
+        evaluations: int | None = None,
+        seconds: float | None = None,
+        *,
+        stop: Callable[[], bool] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.limit, self.seconds, self.stop, self.progress = evaluations, seconds, stop, progress
+        self.spent, self.began = 0, time.perf_counter()
+        self.share = 1.0  # of the budget that may be spent for now
+
+    @property
+    def fraction(self) -> float:
+        """The share that is spent, 0 to 1."""
+        shares = [self.spent / self.limit] if self.limit else []
+        shares += [(time.perf_counter() - self.began) / self.seconds] if self.seconds else []
+        return min(1.0, max(shares, default=0.0))
+
+    def spend(self, evaluations: int, best: float) -> None:
+        """Count evaluations that were made."""
+        self.spent += evaluations
+        if self.progress is not None:
+            self.progress(self.spent, best, self.fraction)
+
+    def check(self) -> None:
+        """Raise OutOfBudget if nothing is left; but the first evaluations are always made."""
+        if self.spent and (self.fraction >= self.share or (self.stop is not None and self.stop())):
+            raise OutOfBudget
+
+
+class Task:
+    """A target, an orchestra's candidates, and every good assignment that was found.
+
+    An *assignment* is an int64 tensor [players] of numbers of candidates; `rest` is silence.
+
+    Parameters
+    ----------
+    target : torch.Tensor
+        [samples], at the library's sample rate.
+    notes : NoteLibrary
+        The library.
+    choices : sequence of arrays
+        The rows of the library that each player may be given.
+    measure : Distance
+        What is minimised, plus its cost a note.
+    seconds : float
+        The target's duration.
+    cents : numpy.ndarray, optional
+        By how much each note of the library is retuned; searched so in logarithmic bands, elsewhere as recorded.
+    must_play : sequence of int
+        Players that may not rest.
+    note_cost : float, optional
+        Instead of the distance's own.
+    min_notes, max_notes : int
+        How many players play.
+    budget : Budget, optional
+        Default: none.
+    seed : int
+        Of everything that is drawn.
+    """
+
+    def __init__(
+        self,
+        target: torch.Tensor,
+        notes: NoteLibrary,
+        choices: Sequence[np.ndarray],
+        measure: Distance,
+        *,
+        seconds: float,
+        cents: np.ndarray | None = None,
+        must_play: Sequence[int] = (),
+        note_cost: float | None = None,
+        min_notes: int = 1,
+        max_notes: int | None = None,
+        budget: Budget | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.measure, self.notes = measure, notes
+        self.rows = np.unique(np.concatenate(choices))
+        energy = measure.energy.of_notes(notes, seconds, self.rows)
+        self.cents = np.zeros(len(notes)) if cents is None else cents
+        if cents is not None and isinstance(measure.energy, Bands):
+            energy = measure.energy.retuned(energy, cents[self.rows])
+        views = measure.view(energy)
+        self.shape = views.shape[1:]
+        self.views = torch.cat([views.flatten(1), torch.zeros(1, views[0].numel())])
+        self.rest = len(self.rows)
+        self.choices = [torch.from_numpy(np.searchsorted(self.rows, rows)) for rows in choices]
+        self.target = measure.view(measure.energy(target[None], seconds))[0]
+        self.must_play = set(must_play)
+        self.note_cost = measure.note_cost if note_cost is None else note_cost
+        able = sum(len(rows) > 0 for rows in choices)
+        self.min_notes, self.max_notes = min(min_notes, able), min(max_notes or able, able)
+        self.budget = budget or Budget()
+        self.generator = torch.Generator().manual_seed(seed)
+        self.prior: torch.Tensor | None = None
+        self.found: dict[tuple[int, ...], tuple[float, torch.Tensor]] = {}
+        self.best = float("inf")
+        self._fit = torch.nn.functional.normalize(self.views.sqrt().sqrt(), dim=1)
+
+    @property
+    def silence(self) -> torch.Tensor:
+        """The assignment in which all rest."""
+        return torch.full((len(self.choices),), self.rest)
+
+    def mixture(self, assignment: torch.Tensor) -> torch.Tensor:
+        """Return the views of assignments [..., players], summed over players: [..., view]."""
+        return self.views[assignment].sum(-2)
+
+    def score(self, mixtures: torch.Tensor, counts: torch.Tensor | int) -> torch.Tensor:
+        """Return distance plus the cost of the notes of mixtures [candidates, view]; each counts as an evaluation."""
+        self.budget.check()
+        parts = [
+            self.measure.compare(self.target, part.clamp(min=0).view(-1, *self.shape)) for part in mixtures.split(CHUNK)
+        ]
+        scores = torch.cat(parts) + self.note_cost * counts
+        self.best = min(self.best, float(scores.min()))
+        self.budget.spend(len(mixtures), self.best)
+        return scores
+
+    def keep(self, assignment: torch.Tensor, score: float) -> None:
+        """Remember an assignment that all who must play take part in; of those with the same notes, one."""
+        key = tuple(sorted(assignment[assignment != self.rest].tolist()))
+        complete = all(assignment[p] != self.rest for p in self.must_play)
+        if complete and len(key) >= max(self.min_notes, 1) and score < self.found.get(key, (float("inf"),))[0]:
+            self.found[key] = (score, assignment.clone())
+
+    def ranked(self) -> list[tuple[float, torch.Tensor]]:
+        """Return every assignment that was kept, the best first."""
+        return sorted(self.found.values(), key=lambda each: each[0])
+
+    def options(self, player: int, base: torch.Tensor, taken: torch.Tensor, screen: int | None) -> torch.Tensor:
+        """Return candidates for a player beside the mixture `base` without him: those that best fit what is missing."""
+        choices = self.choices[player]
+        choices = choices[~torch.isin(choices, taken)]
+        if screen is None or len(choices) <= screen:
+            return choices
+        return choices[self.fit(choices, base).topk(screen).indices]
+
+    def fit(self, choices: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+        """Return how well notes match what a mixture lacks of the target: the correlation of matching pursuit."""
+        target, base = (x.flatten().clamp(min=0).sqrt().sqrt() for x in (self.target, base))
+        scale = (target @ base) / (base @ base).clamp(min=1e-20)
+        missing = (target - scale * base).clamp(min=0)
+        fit = self._fit[choices] @ torch.nn.functional.normalize(missing, dim=0)
+        return fit if self.prior is None else fit + self.prior[choices]

@@ -1,0 +1,278 @@
+"""The stages of the search, each usable alone.
+
+`propose` asks a network, `pursue` adds the best note until none helps, `refine` exchanges notes until nothing gets
+better; `explore` takes them in turn until the budget is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+from .pitches import DYNAMICS
+from .search import OutOfBudget, Task
+
+if TYPE_CHECKING:
+    from .recognizer import Recognizer
+
+SCREEN = 96  # of a player's notes, how many are compared with the target: those that fit best what is missing
+PATIENCE = 30  # disturbances without a gain after which the search ends
+GAIN = 1e-6  # what a move must gain
+TRUST = 0.02  # of the network's log-probabilities beside a spectral correlation of 0 to 1
+LOUD, MIDDLE = 0.66, 0.33  # probabilities above which the follow-up plays ff and mf
+
+
+def propose(task: Task, recognizer: Recognizer, sound: torch.Tensor) -> torch.Tensor:
+    """Ask a network which notes it hears; the task's later stages prefer them.
+
+    Parameters
+    ----------
+    task : Task
+        Gets a prior over its candidates.
+    recognizer : Recognizer
+        Whose classes are instruments or notes.
+    sound : torch.Tensor
+        The target [samples], at the recognizer's sample rate.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [candidates]: the probability of each candidate's class; 0 where the network has no such class.
+    """
+    probabilities = recognizer.calibration.probabilities(recognizer.logits([sound]))[0]
+    classes = recognizer.model.classes.match(task.notes)[torch.from_numpy(task.rows)]
+    found = torch.where(classes >= 0, probabilities[classes.clamp(min=0)], 0.0)
+    task.prior = TRUST * (found.clamp(min=1e-4).log() - np.log(1e-4))
+    return found
+
+
+def network_only(task: Task, probabilities: torch.Tensor) -> torch.Tensor:
+    """Return the orchestration of the follow-up [1]_: the likeliest note of each player, loud if it is likely.
+
+    Players choose in the order of their likeliest notes; a probability above 0.66 plays ff, above 0.33 mf, else pp, or
+    the dynamic of the library that is nearest to it. One evaluation.
+
+    References
+    ----------
+    .. [1] C. E. Cella et al., A study on neural models for target-based computer-assisted musical orchestration,
+       CSMC + MuMe 2020.
+    """
+    table = task.notes.table.iloc[task.rows]
+    level = table["dynamic"].map({name: i for i, name in enumerate(DYNAMICS)}).fillna(3).to_numpy()
+    assignment = task.silence
+    likeliest = [float(probabilities[c].max()) if len(c) else -1.0 for c in task.choices]
+    for p in np.argsort(likeliest)[::-1][: task.max_notes]:
+        choices = task.choices[p][~torch.isin(task.choices[p], assignment)]
+        if not len(choices):
+            continue
+        top = probabilities[choices].max()
+        wanted = DYNAMICS.index("ff" if top > LOUD else "mf" if top > MIDDLE else "pp")
+        same = choices[probabilities[choices] == top].numpy()
+        assignment[p] = int(same[np.abs(level[same] - wanted).argmin()])
+    task.keep(assignment, float(task.score(task.mixture(assignment)[None], int((assignment != task.rest).sum()))[0]))
+    return assignment
+
+
+def pursue(task: Task, start: torch.Tensor | None = None, *, screen: int | None = SCREEN) -> torch.Tensor:
+    """Add the note that helps most, of any player who rests, until none helps: matching pursuit [1]_.
+
+    Parameters
+    ----------
+    task : Task
+        What is searched; the result is kept there.
+    start : torch.Tensor, optional
+        An assignment to go on from. Default: silence.
+    screen : int, optional
+        How many notes of a player are compared; None: all.
+
+    Returns
+    -------
+    torch.Tensor
+        The assignment.
+
+    References
+    ----------
+    .. [1] S. Mallat, Z. Zhang, Matching pursuits with time-frequency dictionaries, IEEE Trans. Signal Processing, 1993.
+    """
+    assignment = task.silence if start is None else start.clone()
+    base, score = task.mixture(assignment), float("inf")
+    if (assignment != task.rest).any():
+        score = float(task.score(base[None], int((assignment != task.rest).sum()))[0])
+    while True:
+        count = int((assignment != task.rest).sum())
+        free = _free_players(task, assignment)
+        if not free or count >= task.max_notes:
+            break
+        pairs = [(p, task.options(p, base, assignment, screen)) for p in free]
+        options = torch.cat([options for _, options in pairs])
+        if not len(options):
+            break
+        players = torch.cat([torch.full((len(options),), p) for p, options in pairs])
+        scores = task.score(base + task.views[options], count + 1)
+        best = int(scores.argmin())
+        if scores[best] > score - GAIN and count >= task.min_notes and players[best].item() not in task.must_play:
+            break
+        assignment[players[best]], score = options[best], float(scores[best])
+        base = task.mixture(assignment)
+        task.keep(assignment, score)
+    return assignment
+
+
+def _free_players(task: Task, assignment: torch.Tensor) -> list[int]:
+    """Return players who rest and have notes, one of each kind; those who must play come first."""
+    resting = [p for p in range(len(task.choices)) if assignment[p] == task.rest and len(task.choices[p])]
+    resting = [p for p in resting if p in task.must_play] or resting
+    return list({tuple(task.choices[p].tolist()): p for p in reversed(resting)}.values())[::-1]
+
+
+def orthogonal_pursuit(task: Task) -> tuple[torch.Tensor, np.ndarray]:
+    """Add the note that correlates most with what is missing, then fit all gains: orthogonal matching pursuit [1]_.
+
+    No candidate mixture is compared with the target: each step is one product with the dictionary and one non-negative
+    least squares. At the end gains are quantised: each note becomes the recording of the same pitch and instrument
+    whose loudness is nearest to what its gain asks for. One evaluation.
+
+    Parameters
+    ----------
+    task : Task
+        What is searched; the result is kept there.
+
+    Returns
+    -------
+    assignment : torch.Tensor
+        [players], quantised.
+    gains : numpy.ndarray
+        Linear gains [players] before that, relative to the loudest; 0 for who rests.
+
+    References
+    ----------
+    .. [1] Y. C. Pati, R. Rezaiifar, P. S. Krishnaprasad, Orthogonal matching pursuit, Asilomar 1993.
+    """
+    assignment, target = task.silence, task.target.flatten().numpy()
+    power, base = np.zeros(len(assignment)), torch.zeros_like(task.views[0])
+    while int((assignment != task.rest).sum()) < task.max_notes:
+        pairs = [(p, task.options(p, base, assignment, None)) for p in _free_players(task, assignment)]
+        pairs = [(task.fit(options, base), p, options) for p, options in pairs if len(options)]
+        if not pairs:
+            break
+        fit, p, options = max(pairs, key=lambda pair: float(pair[0].max()))
+        if float(fit.max()) <= 0:
+            break
+        assignment[p] = options[int(fit.argmax())]
+        power, _ = nnls(task.views[assignment].T.numpy().astype(np.float64), target.astype(np.float64))
+        base = torch.from_numpy(power.astype(np.float32)) @ task.views[assignment]
+    gains = np.sqrt(power / max(power.max(), 1e-20))
+    assignment[power <= 0] = task.rest
+    quantised = _nearest_dynamics(task, assignment, gains)
+    count = int((quantised != task.rest).sum())
+    task.keep(quantised, float(task.score(task.mixture(quantised)[None], count)[0]))
+    return quantised, gains
+
+
+def _nearest_dynamics(task: Task, assignment: torch.Tensor, gains: np.ndarray) -> torch.Tensor:
+    """Return the recordings of the same notes whose loudness, relative to the loudest, is nearest to what is wanted."""
+    table = task.notes.table.iloc[task.rows]
+    names = (table["instrument"] + " " + table["pitch"]).to_numpy()
+    loudness = table["loudness"].to_numpy(dtype=float)
+    quantised = assignment.clone()
+    for p, i in enumerate(assignment.tolist()):
+        if i != task.rest and gains[p] > 0:
+            same = np.array([c for c in task.choices[p].tolist() if names[c] == names[i]])
+            wanted = loudness[i] + 20 * np.log10(gains[p])
+            free = same[~np.isin(same, quantised[:p].numpy())]
+            quantised[p] = int(free[np.abs(loudness[free] - wanted).argmin()]) if len(free) else i
+    return quantised
+
+
+def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN) -> tuple[torch.Tensor, float]:
+    """Give one player after the other his best note, or a rest, until no exchange helps: coordinate descent.
+
+    Parameters
+    ----------
+    task : Task
+        What is searched; the result is kept there.
+    assignment : torch.Tensor
+        Where to begin.
+    screen : int, optional
+        How many notes of a player are compared at each step; None: all.
+
+    Returns
+    -------
+    assignment : torch.Tensor
+    score : float
+        Distance plus the cost of its notes.
+    """
+    assignment = assignment.clone()
+    count = int((assignment != task.rest).sum())
+    score = float(task.score(task.mixture(assignment)[None], count)[0])
+    players = [p for p, choices in enumerate(task.choices) if len(choices)]
+    idle, turn = 0, 0
+    order = [players[i] for i in torch.randperm(len(players), generator=task.generator).tolist()]
+    while idle < len(players):
+        p = order[turn % len(order)]
+        turn, idle = turn + 1, idle + 1
+        others = assignment.clone()
+        others[p] = task.rest
+        count, base = int((others != task.rest).sum()), task.mixture(others)
+        options = task.options(p, base, others, screen) if count < task.max_notes else torch.empty(0, dtype=torch.long)
+        counts = torch.full((len(options),), count + 1)
+        if p not in task.must_play and max(count, 1) >= max(task.min_notes, 1) and count:
+            options, counts = (
+                torch.cat([options, torch.tensor([task.rest])]),
+                torch.cat([counts, torch.tensor([count])]),
+            )
+        if not len(options):
+            continue
+        scores = task.score(base + task.views[options], counts)
+        best = int(scores.argmin())
+        if scores[best] < score - GAIN and options[best] != assignment[p]:
+            assignment[p], score, idle = options[best], float(scores[best]), 1
+            task.keep(assignment, score)
+    task.keep(assignment, score)
+    return assignment, score
+
+
+def disturb(task: Task, assignment: torch.Tensor, notes: int) -> torch.Tensor:
+    """Return an assignment in which some players rest, and one of them has another note that fits, drawn at random."""
+    playing = (assignment != task.rest).nonzero().flatten()
+    drop = playing[torch.randperm(len(playing), generator=task.generator)[:notes]]
+    others = assignment.clone()
+    others[drop] = task.rest
+    able = [p for p, choices in enumerate(task.choices) if len(choices) and others[p] == task.rest]
+    if able and int((others != task.rest).sum()) < task.max_notes:
+        p = able[int(torch.randint(len(able), (1,), generator=task.generator))]
+        options = task.options(p, task.mixture(others), torch.cat([others, assignment[p : p + 1]]), 12)
+        if len(options):
+            others[p] = options[int(torch.randint(len(options), (1,), generator=task.generator))]
+    return others
+
+
+def explore(
+    task: Task, starts: Iterable[torch.Tensor] = (), *, screen: int | None = SCREEN, patience: int = PATIENCE
+) -> None:
+    """Pursue, refine, then disturb the best and refine again: iterated local search [1]_, until the budget is spent.
+
+    Ends sooner after `patience` disturbances in a row that gained nothing. `starts` are further assignments to refine.
+    All that was found is kept in the task; an interruption from the keyboard ends the search as a spent budget does.
+
+    References
+    ----------
+    .. [1] H. R. Lourenço, O. C. Martin, T. Stützle, Iterated local search, in Handbook of Metaheuristics, 2003.
+    """
+    try:
+        begun = [refine(task, start, screen=screen) for start in (pursue(task, screen=screen), *starts)]
+        assignment, score = min(begun, key=lambda each: each[1])
+        idle = 0
+        while idle < patience:
+            notes = 1 + int(torch.randint(3, (1,), generator=task.generator))
+            start = pursue(task, disturb(task, assignment, notes), screen=screen)
+            other, found = refine(task, start, screen=screen)
+            idle = 0 if found < score - GAIN else idle + 1
+            if found <= score:
+                assignment, score = other, found
+    except OutOfBudget:
+        return
