@@ -262,6 +262,11 @@ def test_chips_are_ticked_and_keep_what_is_chosen():
     assert chips.buttons["Ob"].tooltip == "oboe: chosen"
     chips.buttons["Fl"].value = True
     assert chips.value == ("Fl", "Ob")
+    told = []
+    chips.observe(lambda change: told.append(change["new"]), "value")
+    chips.value = ()
+    chips.value = ("Fl", "Ob")
+    assert told == [(), ("Fl", "Ob")], "no states between"
     chips.set_options(["Ob", "Vn"])
     assert chips.value == ("Ob",)
 

@@ -6,8 +6,9 @@ without a page as well. Nothing plays by itself, and what goes wrong is said in 
 
 from .ear_test import EarTest
 from .mixture_explorer import MixtureExplorer
+from .orchestration_explorer import OrchestrationExplorer
 from .placed import Placed
 from .sound import player
 from .training_monitor import TrainingMonitor
 
-__all__ = ["EarTest", "MixtureExplorer", "Placed", "TrainingMonitor", "player"]
+__all__ = ["EarTest", "MixtureExplorer", "OrchestrationExplorer", "Placed", "TrainingMonitor", "player"]

@@ -67,10 +67,12 @@ class Switch(anywidget.AnyWidget):
 
     Attributes
     ----------
-    sounds : list of bytes
-        FLAC files.
     names : list of str
-        What each is called; set it before `sounds`.
+        What each is called; set it, and `kind`, before `sounds`.
+    kind : str
+        The MIME type of the sounds.
+    sounds : list of bytes
+        A file each.
     index : int
         Which is heard.
     """
@@ -79,6 +81,7 @@ class Switch(anywidget.AnyWidget):
     _css = HERE / "switch.css"
     sounds = traitlets.List(traitlets.Bytes()).tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    kind = traitlets.Unicode("audio/flac").tag(sync=True)
     index = traitlets.Int(0).tag(sync=True)
     description = traitlets.Unicode("Listen to").tag(sync=True)
 
@@ -103,7 +106,7 @@ class Chips(ipywidgets.HBox):
 
     def __init__(self, options: Mapping[str, str] | Sequence[str] = (), *, label: str) -> None:
         super().__init__(layout=ipywidgets.Layout(**WRAP))
-        self.label = label
+        self.label, self._showing = label, False
         self.set_options(options)
 
     def set_options(self, options: Mapping[str, str] | Sequence[str]) -> None:
@@ -121,15 +124,18 @@ class Chips(ipywidgets.HBox):
         self._show()
 
     def _clicked(self, change: object) -> None:
-        self.value = tuple(name for name, button in self.buttons.items() if button.value)
+        if not self._showing:
+            self.value = tuple(name for name, button in self.buttons.items() if button.value)
 
     @traitlets.observe("value")
     def _show(self, change: object = None) -> None:
+        self._showing = True  # buttons that are set one by one are no clicks
         for name, button in self.buttons.items():
             button.value = name in self.value
             button.icon = "check" if button.value else ""
             state = "chosen" if button.value else "not chosen"  # a tick alone is not read out
             button.tooltip = f"{button.meaning or name}: {state}"
+        self._showing = False
 
 
 class Message(ipywidgets.HTML):

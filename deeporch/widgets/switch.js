@@ -19,7 +19,7 @@ function render({ model, el }) {
   };
   const fill = () => {
     urls.forEach(URL.revokeObjectURL);
-    urls = model.get("sounds").map((sound) => URL.createObjectURL(new Blob([sound], { type: "audio/flac" })));
+    urls = model.get("sounds").map((sound) => URL.createObjectURL(new Blob([sound], { type: model.get("kind") })));
     legend.textContent = model.get("description");
     choices.replaceChildren(...model.get("names").map((name, index) => {
       const label = document.createElement("label"), input = document.createElement("input");
