@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
+from deeporch.constantq import ConstantQ
 from deeporch.library import NoteLibrary, load_library
+from deeporch.mixtures import Classes
+from deeporch.models import build
 from deeporch.pitches import midi_to_pitch
+from deeporch.recognizer import Recognizer
 from deeporch.sources.soundfont import default_soundfont
 
 # A spectral envelope of its own for each instrument: the amplitudes of the first partials.
@@ -48,6 +52,15 @@ def tiny_library():
                 rows.append({"instrument": instrument, "pitch": midi_to_pitch(midi), "dynamic": dynamic})
                 tones.append(harmonic_tone(midi, envelope, seconds, level))
     return NoteLibrary.from_audio(pd.DataFrame(rows), tones, name="tiny")
+
+
+@pytest.fixture(scope="session")
+def untrained(tiny_library):
+    """A Recognizer of the tiny library's notes that has learned nothing: always the same random answers."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        features = ConstantQ(frames=16)
+        return Recognizer(build("pitchnet", Classes(tiny_library), features=features, channels=8, width=16, blocks=1))
 
 
 @pytest.fixture

@@ -1,0 +1,193 @@
+"""`EarTest`: name the instruments of a mixture, then see what a network says, and who is ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import ipywidgets
+import pandas as pd
+import traitlets
+
+from ..files import write_text
+from ..library import NoteLibrary, load_library
+from ..mixtures import Classes, Mixtures
+from ..pitches import INSTRUMENTS, instrument_order
+from ..recognizer import Recognizer
+from . import pictures
+from .controls import Chips, Message, Room, Slider, button, row
+from .networks import NONE_THERE, Networks
+from .sound import audio_element, download_link
+
+COLUMNS = ("round", "n", "seed", "instruments", "notes", "your_guess", "you", "network_guess", "network")
+
+
+class EarTest(Room):
+    """Guess the instruments of random mixtures, in which no instrument plays twice, against a network.
+
+    Parameters
+    ----------
+    library : NoteLibrary or str
+        The notes, or the name of a library; see `deeporch.load_library`.
+    networks : sequence of (str, Path or Recognizer), optional
+        The first one plays; default the first in data/checkpoints/. Without any you play alone.
+    n, seed : int
+        Of the first mixture.
+
+    Attributes
+    ----------
+    n : int
+        Instruments in a mixture; setting it draws a new one.
+    seed : int
+        Of the mixture; setting it draws that one.
+    guess : tuple of str
+        The instruments you hear.
+    truth : list of (instrument, pitch)
+        The notes of the mixture: do not look.
+    answered : bool
+        Whether this mixture was answered.
+    table : pandas.DataFrame
+        A row a round: round, n, seed, instruments, notes, your_guess, you, network_guess, network; the numbers count
+        the right ones, and the network's are empty where none played.
+    message : Message
+        Its ``text`` says what went wrong.
+    """
+
+    n = traitlets.Int(2)
+    seed = traitlets.Int(0)
+    guess = traitlets.Tuple()
+    answered = traitlets.Bool(False)
+
+    def __init__(
+        self,
+        library: NoteLibrary | str = "default",
+        *,
+        networks: Sequence[str | Path | Recognizer] | None = None,
+        n: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.notes = library if isinstance(library, NoteLibrary) else load_library(library)
+        self.networks = Networks(networks)
+        self.message = Message()
+        self._classes = Classes(self.notes, by="note")
+        self.instruments = sorted(self._classes.instruments, key=instrument_order)
+        self._rounds: list[dict] = []
+        self.n, self.seed = n, seed
+        self._make_controls()
+        self.observe(lambda change: self._draw(), ["n", "seed"])
+        self._draw()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a round."""
+        return pd.DataFrame(self._rounds, columns=list(COLUMNS))
+
+    def score(self) -> pd.DataFrame:
+        """Return the running score: rounds, and the share of instruments that you and the network named, by N."""
+        table = self.table
+        sums = table.astype({"network": "Float64"}).groupby("n").agg(
+            rounds=("n", "size"), you=("you", "mean"), network=("network", "mean")
+        )  # fmt: skip
+        return sums.assign(you=sums["you"] / sums.index, network=sums["network"] / sums.index)
+
+    def next(self) -> None:
+        """Draw the next mixture."""
+        self.seed += 1
+
+    def answer(self) -> None:
+        """Compare `guess` with the mixture, ask the network, and count; what is missing is said in `message`."""
+        with self.message.catching():
+            if self.answered:
+                raise ValueError("This mixture is answered: take a new one.")
+            if len(self.guess) != self.n:
+                raise ValueError(f"There are {self.n} instruments: choose as many; you chose {len(self.guess)}.")
+            truth = {instrument for instrument, _ in self.truth}
+            theirs = self._ask()
+            self._rounds.append(
+                {
+                    "round": len(self._rounds) + 1,
+                    "n": self.n,
+                    "seed": self.seed,
+                    "instruments": " ".join(instrument for instrument, _ in self.truth),
+                    "notes": ", ".join(f"{instrument} {pitch}" for instrument, pitch in self.truth),
+                    "your_guess": " ".join(self.guess),
+                    "you": len(truth & set(self.guess)),
+                    "network_guess": " ".join(theirs or ()),
+                    "network": None if theirs is None else len(truth & set(theirs)),
+                }
+            )
+            self.answered = True
+            self._show_answer(theirs)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write `table` atomically."""
+        write_text(path, self.table.to_csv(index=False))
+
+    def _draw(self) -> None:
+        with self.message.catching():
+            self._recipe = Mixtures(self.notes, self._classes, n=self.n, size=1, seed=self.seed, per_instrument=1)
+            table = self.notes.table.iloc[self._recipe.indices[0].tolist()]
+            self.truth = list(zip(table["instrument"], table["pitch"], strict=True))
+            self.audio = self._recipe.audio([0])[0]
+            self.answered, self.guess = False, ()
+            self._player.value = audio_element(self.audio, self.notes.sample_rate, label="What is this?", form="FLAC")
+            self._result.value = ""
+
+    def _ask(self) -> list[str] | None:
+        """Return the network's instruments; None if there is no network."""
+        if not self.networks.names:
+            return None
+        first, rate = self.networks.names[0], self.notes.sample_rate
+        return self.networks.instruments(first, self.audio, rate, self.n, self.instruments)
+
+    # ---- The page ----------------------------------------------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        count = Slider(description="Instruments", min=1, max=min(10, len(self.instruments)), value=self.n)
+        traitlets.dlink((self, "n"), (count, "value"), float)
+        traitlets.dlink((count, "value"), (self, "n"), int)
+        chips = Chips({i: INSTRUMENTS.get(i, (i, ""))[0] for i in self.instruments}, label="You hear:")
+        traitlets.link((self, "guess"), (chips, "value"))
+        self._player, self._result, self._score, self._saved = (ipywidgets.HTML() for _ in range(4))
+        self.furnish(
+            row(self._player, count, button("New mixture", self.next)),
+            chips,
+            row(button("Answer", self.answer)),
+            self.message,
+            self._result,
+            self._score,
+            row(button("Save the rounds as CSV", self._offer), self._saved),
+        )
+
+    def _show_answer(self, theirs: list[str] | None) -> None:
+        truth = [instrument for instrument, _ in self.truth]
+        lines = [("you", self.guess)] + ([] if theirs is None else [(self.networks.names[0], theirs)])
+        shown = "".join(f"<tr><th>{escape(who)}</th>{_marked(said, truth)}</tr>" for who, said in lines)
+        names = ", ".join(f"{INSTRUMENTS.get(i, (i, ''))[0]} {pitch}" for i, pitch in self.truth)
+        self._result.value = (
+            f'<p>It was <strong>{escape(names)}</strong>.</p><table style="color:inherit">{shown}</table>'
+            + ("" if self.networks.names else f"<p>{NONE_THERE}</p>")
+        )
+        head = "<tr><th>instruments</th><th>rounds</th><th>you</th><th>the network</th></tr>"
+        body = "".join(
+            f"<tr><td>{n}</td><td>{line.rounds}</td><td>{line.you:.0%}</td>"
+            f"<td>{'–' if pd.isna(line.network) else f'{line.network:.0%}'}</td></tr>"
+            for n, line in zip(self.score().index, self.score().itertuples(), strict=True)
+        )
+        style = "color:inherit;border-spacing:1.5em 0;text-align:right"
+        self._score.value = f'<table style="{style}"><caption>instruments named</caption>{head}{body}</table>'
+
+    def _offer(self) -> None:
+        data = self.table.to_csv(index=False).encode()
+        self._saved.value = download_link(data, "ear_test.csv", "text/csv", "ear_test.csv")
+
+
+def _marked(said: Sequence[str], truth: Sequence[str]) -> str:
+    """Return table cells of the instruments that were named, right (✓) and wrong (✗) marked."""
+    cells = ""
+    for name in said:
+        mark, colour = ("✓", pictures.RIGHT) if name in truth else ("✗", pictures.WRONG)
+        cells += f'<td style="padding:0 .8em"><b style="color:{colour}">{mark}</b> {escape(name)}</td>'
+    return cells

@@ -1,0 +1,280 @@
+"""`MixtureExplorer`: put a mixture together, hear and see it, and ask the networks what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import ipywidgets
+import torch
+import traitlets
+
+from ..features import FEATURES, get_features
+from ..library import SOURCES, NoteLibrary, load_library
+from ..mixtures import SAMPLES, Classes, Mixtures
+from ..pitches import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch
+from ..recognizer import Heard, Recognizer
+from . import pictures, placed
+from .controls import Chips, Message, Room, Slider, button, row
+from .networks import NONE_THERE, Networks
+from .placed import Placed
+from .placed_row import PlacedRow
+from .sound import audio_element, download_link
+from .work import Work
+
+MOST = 10  # notes
+
+
+class MixtureExplorer(Room):
+    """Mixtures to play with: draw one at random or place its notes, solo and mute them, ask the networks.
+
+    Parameters
+    ----------
+    library : NoteLibrary or str
+        The notes, or the name of a library; see `deeporch.load_library`.
+    networks : sequence of (str, Path or Recognizer), optional
+        Trained networks; default all in data/checkpoints/.
+    n, seed : int
+        Of the first mixture.
+
+    Attributes
+    ----------
+    library : str
+        The library's name; setting it loads another, in a thread (`work`).
+    instruments, dynamics : tuple of str
+        What random mixtures are drawn from; () is all.
+    lowest, highest : int
+        Their range, as MIDI numbers.
+    n, seed : int
+        Notes in a random mixture, and its seed. Setting any of these draws a new one.
+    placed : tuple of Placed
+        The notes of the mixture; set it to place them by hand.
+    chosen_networks : tuple of str
+        Which networks answer.
+    heard : dict of str to list of Heard
+        What they said.
+    notes : NoteLibrary
+        The notes.
+    audio : torch.Tensor
+        The mixture, float32 [samples].
+    message : Message
+        Its ``text`` says what went wrong.
+    """
+
+    library = traitlets.Unicode()
+    instruments = traitlets.Tuple()
+    dynamics = traitlets.Tuple()
+    lowest = traitlets.Int(0)
+    highest = traitlets.Int(127)
+    n = traitlets.Int(3)
+    seed = traitlets.Int(0)
+    placed = traitlets.Tuple()
+    chosen_networks = traitlets.Tuple()
+
+    def __init__(
+        self,
+        library: NoteLibrary | str = "default",
+        *,
+        networks: Sequence[str | Path | Recognizer] | None = None,
+        n: int = 3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.networks = Networks(networks)
+        self.heard: dict[str, list[Heard]] = {}
+        self.audio = torch.zeros(SAMPLES)
+        self.message, self.work = Message(), Work()
+        self._rows: list[PlacedRow] = []
+        self._make_controls()
+        with self.hold_trait_notifications():
+            self.n, self.seed = n, seed
+            self.chosen_networks = tuple(self.networks.names)
+        self.notes: NoteLibrary | None = None
+        self.observe(self._draw_again, ["instruments", "dynamics", "lowest", "highest", "n", "seed"])
+        self.observe(self._refresh, ["placed", "chosen_networks"])
+        self._use(library if isinstance(library, NoteLibrary) else load_library(library))
+        self.observe(self._load, "library")
+
+    # ---- The notes ---------------------------------------------------------------------------------------------------
+
+    def draw(self) -> None:
+        """Draw the random mixture of the settings; what is impossible is said in `message`."""
+        with self.message.catching():
+            fits = torch.ones(len(self.notes), dtype=torch.bool)
+            if self.dynamics:
+                fits = torch.from_numpy(self.notes.table["dynamic"].isin(self.dynamics).to_numpy(copy=True))
+            if not fits.any():
+                raise ValueError(f"No note of this library is played {' or '.join(self.dynamics)}.")
+            if self.lowest > self.highest:
+                raise ValueError("The lowest pitch lies above the highest: no note is left.")
+            recipe = Mixtures(
+                self.notes, self._classes, n=self.n, size=1, seed=self.seed, pool=fits.nonzero().flatten(),
+                instruments=self.instruments or None, pitch_range=(self.lowest, self.highest),
+            )  # fmt: skip
+            drawn = tuple(Placed(int(i)) for i in recipe.indices[0])
+            if drawn == self.placed:  # nobody would be told
+                self._refresh()
+            self.placed = drawn
+
+    def next(self) -> None:
+        """Draw the next random mixture."""
+        self.seed += 1
+
+    def add(self) -> None:
+        """Add a note, the middle one of those that may be drawn."""
+        if len(self.placed) < MOST:
+            table = self.notes.table
+            fits = table["midi"].between(self.lowest, self.highest)
+            fits &= table["instrument"].isin(self.instruments or table["instrument"].unique())
+            rows = table.index[fits] if fits.any() else table.index
+            self.placed = (*self.placed, Placed(int(rows[len(rows) // 2])))
+        else:
+            self.message.text = f"{MOST} notes are as many as fit here: remove one first."
+
+    def save(self, path: str | Path) -> Path:
+        """Write the mixture as WAV and its labels as JSON beside it; return the WAV's path."""
+        return placed.save(self.notes, self.placed, path)
+
+    @property
+    def truth(self) -> list[tuple[str, str]]:
+        """(instrument, pitch) of the notes that sound."""
+        return placed.names(self.notes, placed.audible(self.placed))
+
+    def _use(self, notes: NoteLibrary) -> None:
+        """Take another library, and draw from it."""
+        classes = Classes(notes, by="note")  # first: it may say that the library is too small
+        self.notes, self._classes = notes, classes
+        self.placed = ()
+        table = notes.table
+        found = sorted(table["instrument"].unique(), key=instrument_order)
+        self._chips["instruments"].set_options({i: INSTRUMENTS.get(i, (i, ""))[0] for i in found})
+        self._chips["dynamics"].set_options(sorted(table["dynamic"].unique(), key=dynamic_order))
+        low, high = int(table["midi"].min()), int(table["midi"].max())
+        with self.hold_trait_notifications():
+            self.library, self.lowest, self.highest = notes.name, low, high
+        for name in ("lowest", "highest"):
+            slider, value = self._sliders[name], getattr(self, name)
+            with slider.hold_sync():
+                slider.min, slider.max, slider.names = low, high, [midi_to_pitch(m) for m in range(low, high + 1)]
+                slider.value = value
+        self.draw()
+
+    def _load(self, change: dict) -> None:
+        if change["new"] != self.notes.name and not self.work.start(self._load_here, done=self._use):
+            self.library = self.notes.name
+
+    def _load_here(self) -> NoteLibrary:
+        """Load the library that was chosen, if it is on this machine; nothing is downloaded."""
+        try:
+            return load_library(self.library, **({"download": False} if self.library == "tinysol" else {}))
+        except BaseException:
+            self.library = self.notes.name
+            raise
+
+    def _draw_again(self, change: dict) -> None:
+        self.draw()
+
+    # ---- The page ----------------------------------------------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        libraries = ipywidgets.Dropdown(options=list(SOURCES), description="Library")
+        self.observe(lambda change: self._show_library(libraries, change["new"]), "library")
+        libraries.observe(lambda change: setattr(self, "library", change["new"]), "value")
+        self._sliders = {
+            "n": Slider(description="Notes", min=1, max=MOST),
+            "lowest": Slider(description="Lowest", max=127),
+            "highest": Slider(description="Highest", max=127),
+            "seed": Slider(description="Seed", max=999),
+        }
+        for name, slider in self._sliders.items():
+            slider.value = getattr(self, name)
+            self.observe(lambda change, slider=slider: setattr(slider, "value", change["new"]), name)
+            slider.observe(lambda change, name=name: setattr(self, name, int(change["new"])), "value")
+        self._chips = {name: Chips(label=f"{name.capitalize()}:") for name in ("instruments", "dynamics")}
+        for name, chips in self._chips.items():
+            traitlets.link((self, name), (chips, "value"))
+        asked = Chips(self.networks.names, label="Networks:")
+        traitlets.link((self, "chosen_networks"), (asked, "value"))
+        self._seen, self._player, self._answers, self._saved = (ipywidgets.HTML() for _ in range(4))
+        self._rows_box = ipywidgets.VBox()
+        self.furnish(
+            row(libraries, *self._sliders.values(), button("New mixture", self.next)),
+            self._chips["instruments"],
+            self._chips["dynamics"],
+            self.work,
+            self.message,
+            row(self._player, button("Add a note", self.add), button("Save WAV and labels", self._offer), self._saved),
+            self._rows_box,
+            self._seen,
+            asked,
+            self._answers,
+        )
+
+    def _show_library(self, libraries: ipywidgets.Dropdown, name: str) -> None:
+        if name not in libraries.options:
+            libraries.options = (*libraries.options, name)
+        libraries.value = name
+
+    def _refresh(self, change: object = None) -> None:
+        """Mix, draw and ask anew."""
+        if self.notes is None:
+            return
+        with self.message.catching():
+            self._saved.value = ""
+            self.audio = placed.mix(self.notes, self.placed)
+            self._show_rows()
+            if not placed.audible(self.placed):
+                self.heard = {}
+                self._player.value = self._seen.value = self._answers.value = ""
+                self.message.text = "No note sounds: add one, or unmute one."
+                return
+            self._player.value = audio_element(
+                self.audio, self.notes.sample_rate, label="The mixture", form="FLAC", width="22em"
+            )
+            self._seen.value = self.picture()
+            self._ask()
+
+    def picture(self) -> str:
+        """Return the waveform, the mel spectrogram and the constant-Q transform with the notes' partials, as HTML."""
+        lines = placed.partials(self.notes, self.placed)
+        seen = [pictures.waveform(self.audio, self.notes.sample_rate)]
+        for name in ("logmel128", "cqt24"):
+            features = replace(get_features(name), sample_rate=self.notes.sample_rate)
+            picture = features(self.audio[None])[0]
+            if name == "logmel128":  # from decibels above a fixed floor to decibels below the maximum
+                picture = 1 - (picture.max() - picture) * 100 / 80
+            seen.append(pictures.spectrogram(FEATURES[name], picture, lines))
+        return f'<div style="display:flex;flex-wrap:wrap;align-items:end">{"".join(seen)}</div>'
+
+    def _ask(self) -> None:
+        truth = self.truth
+        self.heard = {
+            name: self.networks.hear(name, self.audio, self.notes.sample_rate, len(truth))
+            for name in self.chosen_networks
+        }
+        bars = [pictures.heard_bars(heard, truth, title=name) for name, heard in self.heard.items()]
+        none = "" if self.networks.names else f"<p>{NONE_THERE}</p>"
+        self._answers.value = f'<div style="display:flex;flex-wrap:wrap">{"".join(bars)}</div>{none}'
+
+    def _show_rows(self) -> None:
+        while len(self._rows) < len(self.placed):
+            self._rows.append(PlacedRow(len(self._rows), self._changed, self._removed))
+        for index, note in enumerate(self.placed):
+            self._rows[index].show(self.notes, note)
+        shown = tuple(self._rows[: len(self.placed)])
+        if shown != self._rows_box.children:
+            self._rows_box.children = shown
+
+    def _changed(self, index: int, note: Placed) -> None:
+        self.placed = (*self.placed[:index], note, *self.placed[index + 1 :])
+
+    def _removed(self, index: int) -> None:
+        self.placed = (*self.placed[:index], *self.placed[index + 1 :])
+
+    def _offer(self) -> None:
+        with self.message.catching():
+            wav, labels = placed.files(self.notes, self.placed)
+            self._saved.value = download_link(wav, "mixture.wav", "audio/wav", "mixture.wav") + download_link(
+                labels.encode(), "mixture.json", "application/json", "mixture.json"
+            )

@@ -1,0 +1,113 @@
+"""The controls of one note of a `MixtureExplorer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import ipywidgets
+
+from ..library import NoteLibrary
+from ..pitches import dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
+from .controls import Slider, button, row, toggle
+from .pictures import colour_of
+from .placed import MAX_ONSET, Placed
+from .sound import audio_element
+
+NARROW = {"width": "6em"}
+
+
+class PlacedRow(ipywidgets.HBox):
+    """One note: instrument, pitch, dynamic, level, onset, mute, solo, its own player, and a button that removes it.
+
+    Parameters
+    ----------
+    index : int
+        Which note of the mixture.
+    changed : callable
+        Called with the index and the changed `Placed`.
+    removed : callable
+        Called with the index.
+    """
+
+    def __init__(self, index: int, changed: Callable[[int, Placed], None], removed: Callable[[int], None]) -> None:
+        self.index, self._changed = index, changed
+        self._showing, self._note, self._heard = False, Placed(-1), None
+        which = f"of note {index + 1}"
+        badge = f'<b style="color:{colour_of(index)}">&#9632; {index + 1}</b>'
+        self._choices = {
+            name: ipywidgets.Dropdown(tooltip=f"{name} {which}", layout=ipywidgets.Layout(**NARROW))
+            for name in ("instrument", "pitch", "dynamic")
+        }
+        self._level = Slider(description="Level", title=f"Level {which}", min=-30, max=6, unit=" dB")
+        self._onset = Slider(description="Onset", title=f"Onset {which}", max=MAX_ONSET, step=0.05, unit=" s")
+        self._mute, self._solo = (toggle(text, f"{text} note {index + 1}") for text in ("Mute", "Solo"))
+        self._player = ipywidgets.HTML()
+        for choice in self._choices.values():
+            choice.observe(self._chosen, "value")
+        for control in (self._level, self._onset, self._mute, self._solo):
+            control.observe(self._set, "value")
+        remove = button("✕", lambda: removed(index), tooltip=f"Remove note {index + 1}")
+        super().__init__(
+            children=(
+                ipywidgets.HTML(badge), *self._choices.values(), self._level, self._onset, self._mute, self._solo,
+                self._player, remove,
+            ),
+            layout=row().layout,
+        )  # fmt: skip
+
+    def show(self, notes: NoteLibrary, note: Placed) -> None:
+        """Show a note, without telling anybody that it changed."""
+        if (notes.key, note) == (getattr(self, "_key", None), self._note):
+            return
+        self._notes, self._key, self._note, self._showing = notes, notes.key, note, True
+        try:
+            line = notes.table.iloc[note.row]
+            self._offer(line["instrument"], int(line["midi"]), line["dynamic"])
+            self._level.value, self._onset.value = note.level_db, note.onset
+            self._mute.value, self._solo.value = note.muted, note.solo
+            for control, on in ((self._mute, note.muted), (self._solo, note.solo)):
+                control.icon = "check" if on else ""
+            if self._heard != (notes.key, note.row):
+                audio = notes.audio[note.row, : int(notes.lengths[note.row])][: 2 * notes.sample_rate]
+                label = f"Note {self.index + 1}: {line['instrument']} {line['pitch']} {line['dynamic']}"
+                self._player.value = audio_element(audio, notes.sample_rate, label=label, form="FLAC", width="13em")
+                self._heard = (notes.key, note.row)
+        finally:
+            self._showing = False
+
+    def _offer(self, instrument: str, midi: int, dynamic: str) -> None:
+        """Offer the library's instruments, this one's pitches and that one's dynamics, and choose."""
+        table = self._notes.table
+        own = table[table["instrument"] == instrument]
+        offers = {
+            "instrument": (sorted(table["instrument"].unique(), key=instrument_order), instrument),
+            "pitch": ([midi_to_pitch(m) for m in sorted(own["midi"].unique())], midi_to_pitch(midi)),
+            "dynamic": (sorted(own.loc[own["midi"] == midi, "dynamic"].unique(), key=dynamic_order), dynamic),
+        }
+        for name, (options, value) in offers.items():
+            choice = self._choices[name]
+            if list(choice.options) != options:
+                choice.options = options
+            choice.value = value
+
+    def _chosen(self, change: dict) -> None:
+        """Take the note that was chosen; where there is none, the nearest pitch, and a dynamic that exists."""
+        if self._showing:
+            return
+        table = self._notes.table
+        instrument, pitch, dynamic = (choice.value for choice in self._choices.values())
+        own = table[table["instrument"] == instrument]
+        own = own[(distance := (own["midi"] - pitch_to_midi(pitch)).abs()) == distance.min()]
+        same = own[own["dynamic"] == dynamic]
+        self._changed(self.index, replace(self._note, row=int((same if len(same) else own).index[0])))
+
+    def _set(self, change: dict) -> None:
+        if not self._showing:
+            self._changed(
+                self.index,
+                replace(
+                    self._note, level_db=self._level.value, onset=self._onset.value,
+                    muted=self._mute.value, solo=self._solo.value,
+                ),
+            )  # fmt: skip

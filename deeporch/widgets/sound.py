@@ -1,0 +1,113 @@
+"""Sound in a page: short, mono, level, labelled, and never started by itself."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import soundfile
+import torch
+from IPython.display import HTML
+from torchaudio.functional import loudness
+
+LOUDNESS_DB = -20.0  # RMS of what is played, re full scale
+MATCHED_LUFS = -23.0  # of sounds that are compared: EBU R 128's programme level
+PEAK = 0.95
+TYPES = {"MP3": "audio/mpeg", "FLAC": "audio/flac", "WAV": "audio/wav"}
+
+
+def player(audio: torch.Tensor | np.ndarray, sample_rate: int = 44_100, *, label: str = "") -> HTML:
+    """Return an audio player to show in a notebook.
+
+    Parameters
+    ----------
+    audio : torch.Tensor or numpy.ndarray
+        Mono [samples]. Played at −20 dB RMS, or softer where it would clip: loudness carries no information here.
+    sample_rate : int
+        In Hz.
+    label : str
+        What is heard; shown before the player and read to those who cannot see it.
+
+    Raises
+    ------
+    ValueError
+        If the audio is not mono, empty, or has samples that are not finite.
+    """
+    return HTML(
+        '<div style="display:flex;align-items:center;gap:.75em;margin:.2em 0">'
+        f'<span style="min-width:16em">{html.escape(label)}</span>'
+        f"{audio_element(audio, sample_rate, label=label)}</div>"
+    )
+
+
+def audio_element(
+    audio: torch.Tensor | np.ndarray, sample_rate: int, *, label: str, form: str = "MP3", width: str = "300px"
+) -> str:
+    """Return an ``<audio>`` element that holds its sound; see `player`. FLAC is fast to make, MP3 is small."""
+    data = base64.b64encode(encode(levelled(audio), sample_rate, form)).decode()
+    return (
+        f'<audio controls preload="metadata" aria-label="{html.escape(label or "sound")}" '
+        f'style="height:32px;width:{width}" src="data:{TYPES[form]};base64,{data}"></audio>'
+    )
+
+
+def levelled(audio: torch.Tensor | np.ndarray) -> np.ndarray:
+    """Return mono audio at −20 dB RMS, or softer where it would clip."""
+    samples = _mono(audio)
+    rms, peak = np.sqrt(np.mean(samples**2)), np.abs(samples).max()
+    return samples * (min(10 ** (LOUDNESS_DB / 20) / rms, PEAK / peak) if peak > 0 else 1.0)
+
+
+def matched(sounds: Sequence[torch.Tensor | np.ndarray], sample_rate: int) -> list[np.ndarray]:
+    """Return sounds at equal loudness, for comparison: −23 LUFS, or all softer by as much as one would clip.
+
+    Parameters
+    ----------
+    sounds : sequence of torch.Tensor or numpy.ndarray
+        Mono [samples] each, not silent.
+    sample_rate : int
+        In Hz.
+
+    Notes
+    -----
+    Loudness is ITU-R BS.1770-4's, gated; sounds below its window of 0.4 s are measured with silence after them.
+    """
+    sounds = [_mono(sound) for sound in sounds]
+    levels = [_lufs(sound, sample_rate) for sound in sounds]
+    gains = [10 ** ((MATCHED_LUFS - level) / 20) for level in levels]
+    peaks = [gain * np.abs(sound).max() for gain, sound in zip(gains, sounds, strict=True)]
+    room = min(1.0, *(PEAK / peak for peak in peaks if peak > 0), 1.0)
+    return [(sound * gain * room).astype(np.float32) for sound, gain in zip(sounds, gains, strict=True)]
+
+
+def encode(samples: np.ndarray, sample_rate: int, form: str = "WAV") -> bytes:
+    """Return mono samples as a file of this form: WAV and FLAC of 16 bits, or MP3."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate, format=form, subtype=None if form == "MP3" else "PCM_16")
+    return file.getvalue()
+
+
+def download_link(data: bytes, name: str, kind: str, text: str) -> str:
+    """Return a link that saves some bytes as a file, wherever the page is shown."""
+    encoded = base64.b64encode(data).decode()
+    return (
+        f'<a download="{html.escape(name)}" href="data:{kind};base64,{encoded}" '
+        f'style="color:inherit;text-decoration:underline;margin-right:1em">{html.escape(text)}</a>'
+    )
+
+
+def _mono(audio: torch.Tensor | np.ndarray) -> np.ndarray:
+    samples = np.asarray(audio, dtype=np.float32)
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise ValueError(f"A player needs finite mono audio [samples], but got shape {list(samples.shape)}.")
+    return samples
+
+
+def _lufs(samples: np.ndarray, sample_rate: int) -> float:
+    shortest = int(0.4 * sample_rate) + 1
+    padded = np.pad(samples, (0, max(0, shortest - len(samples))))
+    level = float(loudness(torch.from_numpy(padded)[None], sample_rate))
+    return level if np.isfinite(level) else MATCHED_LUFS  # below the gate: as it is

@@ -1,0 +1,115 @@
+"""Long work beside the page: in a thread, with a progress bar, a stop button, and errors as sentences."""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from collections.abc import Callable
+
+import ipywidgets
+
+from ..progress import told
+from .controls import Message, button, row
+
+EVERY = 0.1  # seconds between two drawings of the bar
+
+
+class Stopped(Exception):
+    """Raised within work whose stop button was pressed."""
+
+
+class Work(ipywidgets.VBox):
+    """A bar, a stop button and a message for one piece of work at a time.
+
+    Attributes
+    ----------
+    running : bool
+        Whether work goes on.
+    stopping : bool
+        Whether it was asked to stop.
+    message : Message
+        Its ``text`` is the last sentence.
+    """
+
+    def __init__(self) -> None:
+        self.message = Message()
+        self._bar = ipywidgets.HTML()
+        self._stop = button("Stop", self.stop, tooltip="Stop the work that goes on")
+        self._line = row(self._bar, self._stop)
+        self._line.layout.display = "none"
+        self._thread: threading.Thread | None = None
+        self._asked = threading.Event()
+        self._drawn = 0.0
+        super().__init__(children=(self._line, self.message))
+
+    @property
+    def running(self) -> bool:
+        """Whether work goes on."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._asked.is_set()
+
+    def start(self, action: Callable[[], object], *, done: Callable[[object], None] | None = None) -> bool:
+        """Do `action()` in a thread, then `done(its result)` there; return whether it was begun.
+
+        It is refused, with a sentence, while other work goes on. Progress bars of `deeporch.progress` within it are
+        shown here, and the stop button breaks them off.
+        """
+        if self.running:
+            self.message.text = "One thing at a time: stop what is running first."
+            return False
+        self._asked.clear()
+        self.message.text = ""
+        self._thread = threading.Thread(target=self._run, args=(action, done), daemon=True)
+        self.tell(0, None, "starting")
+        self._line.layout.display = "flex"
+        self._thread.start()
+        return True
+
+    def stop(self) -> None:
+        """Ask the work to stop; it does at its next step."""
+        self._asked.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the work is done; return whether it is."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return not self.running
+
+    def tell(self, count: float, total: float | None, what: str) -> None:
+        """Show progress: so many of `total` (None: not known), of what.
+
+        Raises
+        ------
+        Stopped
+            If it was asked to stop.
+        """
+        if self.stopping:
+            raise Stopped
+        now = time.monotonic()
+        if count and now - self._drawn < EVERY and count != total:
+            return
+        self._drawn = now
+        value = f'value="{count / total:.3f}"' if total else ""
+        share = f"{count / total:.0%}" if total else ""
+        self._bar.value = (
+            f'<label style="color:inherit">{html.escape(what)} <progress max="1" {value} '
+            f'aria-label="{html.escape(what)}" style="width:16em;vertical-align:middle"></progress> {share}</label>'
+        )
+
+    def _run(self, action: Callable[[], object], done: Callable[[object], None] | None) -> None:
+        try:
+            with self.message.catching(), told(self.tell):
+                try:
+                    result = action()
+                except Stopped:
+                    self.message.text = "Stopped."
+                else:
+                    if done is not None:
+                        done(result)
+        finally:
+            self._line.layout.display = "none"
