@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from torch import nn
 
 from .constantq import ConstantQ
 from .decisions import Calibration, reliability
+from .features import Mel
+from .library import NoteLibrary
 from .plots import BLUE, GREEN, GREY, ORANGE, caption, curve, style
 from .results import published_value
 
@@ -41,6 +43,31 @@ def constantq_picture(ax: Axes, picture: torch.Tensor, features: ConstantQ) -> N
     ax.set(xlabel="time / s", ylabel="pitch")
     ax.grid(False)
     ax.figure.colorbar(image, ax=ax, label="level / dB", pad=0.01)
+
+
+def low_semitone(axes: Sequence[Axes], notes: NoteLibrary, *, lowest: int = 36) -> None:
+    """Draw two low notes of one instrument, a semitone apart, as mel bands (left) and on a constant-Q (right)."""
+    table = notes.table[notes.table["midi"] >= lowest].drop_duplicates(["instrument", "midi"]).sort_values("midi")
+    first = table[(table["midi"] + 1).isin(table["midi"])].iloc[0]
+    pair = table[(table["instrument"] == first["instrument"]) & table["midi"].isin((first["midi"], first["midi"] + 1))]
+    for ax, features, shown in zip(axes, (Mel(), ConstantQ()), (24, 120), strict=True):
+        for row in pair.itertuples():
+            picture = features(notes.audio[[row.Index]].float())[0, 0].mean(1)[:shown]
+            ax.plot(picture / picture.max(), marker=".", label=f"{row.instrument} {row.pitch}")
+        ax.set(ylabel="level / maximum")
+        ax.legend()
+    axes[0].set(title="128 mel bands", xlabel="mel band")
+    axes[1].set(title="constant-Q, in decibels", xlabel="bin (24 an octave from A0)")
+
+
+def changed_pictures(axes: Sequence[Axes], pictures: dict[str, torch.Tensor]) -> None:
+    """Draw pictures [1, bins, frames] beside each other, by name."""
+    for ax, (name, picture) in zip(axes, pictures.items(), strict=True):
+        ax.imshow(picture[0], origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1)
+        ax.set_title(name, fontsize=8)
+        ax.set_xlabel("frame")
+        ax.grid(False)
+    axes[0].set_ylabel("constant-Q bin")
 
 
 def recall_on_tests(ax: Axes, table: pd.DataFrame, *, goals: bool = True) -> None:
@@ -180,6 +207,19 @@ def attribution(model: nn.Module, x: torch.Tensor, index: int) -> torch.Tensor:
     x = x.detach().clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(model(x)[0, index], x)
     return (gradient * x).detach().sum(3)[0, 0]
+
+
+def attribution_picture(ax: Axes, model: nn.Module, x: torch.Tensor, index: int) -> None:
+    """Draw `attribution` over the constant-Q's bins, with the class's own partials as dashed lines."""
+    owed = attribution(model, x, index).cpu().numpy()
+    ax.fill_between(range(len(owed)), owed, color=BLUE, linewidth=0)
+    features, note = model.features, model.classes.table.iloc[index]
+    fundamental = features.bins_per_octave * (note["midi"] - 21) / 12
+    for partial in range(1, 9):
+        place = fundamental + features.bins_per_octave * np.log2(partial)
+        ax.axvline(place, linestyle="--", linewidth=0.7, color="black")
+    ax.set(xlabel=f"constant-Q bin ({features.bins_per_octave} an octave from A0)", ylabel="gradient x input")
+    ax.set_title(model.classes.names[index])
 
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
