@@ -181,12 +181,13 @@ class ConstantQ:
         total = torch.zeros(len(rows), self.frames, self.bins, 2, device=device)
         places = None if stretch is None else stretched(stretch, self.frames)
         if total.device.type == "cpu" and colour is None and notes.lead == 0:  # note by note stays in the cache: faster
-            for b, k in torch.nonzero(gains).tolist():
-                first = int(rows[b, k]) * self.frames
-                note = notes.values[first : first + self.frames]
-                if places is not None:
-                    note = note[places[b, k][places[b, k] < self.frames]]
-                total[b, : len(note)].add_(note, alpha=float(gains[b, k]))
+            for b, (out, row, gain) in enumerate(zip(total, rows.tolist(), gains.tolist(), strict=True)):
+                for k, (i, g) in enumerate(zip(row, gain, strict=True)):
+                    if g and places is None:
+                        out.add_(notes.values[i * self.frames : (i + 1) * self.frames], alpha=g)
+                    elif g:
+                        place = places[b, k][places[b, k] < self.frames]
+                        out[: len(place)].add_(notes.values[i * self.frames + place], alpha=g)
             return total
         for k in range(mixtures.n):
             gain = gains[:, k, None, None, None]
