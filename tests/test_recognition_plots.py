@@ -5,6 +5,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+import deeporch as do
 from deeporch import plots, recognition_plots
 from deeporch.constantq import ConstantQ
 from deeporch.decisions import Calibration
@@ -60,3 +61,24 @@ def test_a_picture_has_its_octaves_where_they_are():
     labels = dict(zip((t.get_text() for t in ax.get_yticklabels()), ax.get_yticks(), strict=True))
     assert labels["C1"] == 6  # three semitones above A0
     assert labels["C5"] == 6 + 4 * 24
+
+
+def test_low_notes_of_one_instrument_are_drawn_a_semitone_apart(tiny_library):
+    axes = Figure().subplots(1, 2)
+    recognition_plots.low_semitone(axes, tiny_library)
+    for ax in axes:
+        assert [line.get_label() for line in ax.lines] == ["Fl C4", "Fl C#4"]
+        assert all(line.get_ydata().max() == 1 for line in ax.lines)
+    below, above = (int(line.get_ydata().argmax()) for line in axes[1].lines)
+    assert (below, above) == (2 * (60 - 21), 2 * (61 - 21)), "the fundamentals, two bins a semitone from A0"
+
+
+def test_a_notes_partials_are_marked_over_what_the_network_looks_at(tiny_library):
+    net = do.build("pitchnet", do.Classes(tiny_library), features=ConstantQ(frames=8), blocks=1)
+    ax = Figure().subplots()
+    index = net.classes.names.index("Fl A4")
+    recognition_plots.attribution_picture(ax, net, torch.rand(1, 1, 216, 8), index)
+    marks = [line.get_xdata()[0] for line in ax.lines]
+    assert marks[:2] == [96, 120]  # A4 is four octaves above A0
+    assert marks[2] == pytest.approx(120 + 24 * 0.585, abs=0.01)
+    assert ax.get_title() == "Fl A4"
