@@ -65,8 +65,8 @@ class Bands:
     scale: str = "log"
     count: int = 128
     per_octave: int = 36
-    low: float = 55.0
-    high: float = 10_000.0
+    low: float = 27.5
+    high: float = 10_960.0
     n_fft: int = 8192
     hop: int = 2048
     sample_rate: int = 44_100
