@@ -154,9 +154,10 @@ class Message(ipywidgets.HTML):
         self.value = f'<div role="alert" class="deeporch-message">{html.escape(self.text)}</div>' if self.text else ""
 
     @contextmanager
-    def catching(self) -> Iterator[None]:
-        """Say what goes wrong within the block, instead of raising it."""
-        self.text = ""
+    def catching(self, *, clear: bool = True) -> Iterator[None]:
+        """Say what goes wrong within the block, instead of raising it; what was said before goes, if `clear`."""
+        if clear:
+            self.text = ""
         try:
             yield
         except Exception as error:
@@ -178,8 +179,10 @@ def button(text: str, action: object, *, tooltip: str = "") -> ipywidgets.Button
 
 
 def toggle(text: str, tooltip: str) -> ipywidgets.ToggleButton:
-    """Return a button that stays pressed."""
-    return ipywidgets.ToggleButton(description=text, tooltip=tooltip, layout=ipywidgets.Layout(width="auto"))
+    """Return a button that stays pressed, and then has a tick."""
+    made = ipywidgets.ToggleButton(description=text, tooltip=tooltip, layout=ipywidgets.Layout(width="auto"))
+    made.observe(lambda change: setattr(made, "icon", "check" if change["new"] else ""), "value")
+    return made
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:

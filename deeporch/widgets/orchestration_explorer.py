@@ -269,7 +269,7 @@ class OrchestrationExplorer(Room):
 
     def _sound(self) -> None:
         """Render what is heard, all equally loud; of long sounds as MP3."""
-        with self.message.catching():
+        with self.message.catching(clear=False):
             rate = self.notes.sample_rate
             sounds = [self.target.numpy(), *(self.render(k) for k in range(len(self.solutions)))]
             form = "MP3" if len(self.target) > LONG * rate else "FLAC"

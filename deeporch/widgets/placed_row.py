@@ -66,8 +66,6 @@ class PlacedRow(ipywidgets.HBox):
             self._offer(line["instrument"], int(line["midi"]), line["dynamic"])
             self._level.value, self._onset.value = note.level_db, note.onset
             self._mute.value, self._solo.value = note.muted, note.solo
-            for control, on in ((self._mute, note.muted), (self._solo, note.solo)):
-                control.icon = "check" if on else ""
             if self._heard != (notes.key, note.row):
                 audio = notes.audio[note.row, : int(notes.lengths[note.row])][: 2 * notes.sample_rate]
                 label = f"Note {self.index + 1}: {line['instrument']} {line['pitch']} {line['dynamic']}"

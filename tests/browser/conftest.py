@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -11,8 +12,16 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 from playwright.sync_api import sync_playwright
+
+from deeporch.checkpoints import save_checkpoint
+from deeporch.constantq import ConstantQ
+from deeporch.library import load_library
+from deeporch.mixtures import Classes
+from deeporch.models import build
+from deeporch.notebooks import parameters_cell, read_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "runs" / "screenshots"  # looked at by people; git ignores it
@@ -54,7 +63,8 @@ class Lab:
         self.files = folder / "files"
         self.settings = folder / "settings"
         self.files.mkdir()
-        shutil.copy(ROOT / "notebooks" / "10_listening_room.ipynb", self.files)
+        copy_notebook("10_listening_room", self.files, NETWORKS="tiny.safetensors")
+        save_tiny_network(self.files / "tiny.safetensors")
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -70,7 +80,7 @@ class Lab:
             self.write_setting(name, values)
         command = [
             sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={self.port}",
-            "--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.files}",
+            "--ServerApp.port_retries=0", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={self.files}",
             f"--IdentityProvider.token={self.token}", *extra,
         ]  # fmt: skip
         self.log = folder / "log.txt"
@@ -102,6 +112,23 @@ class Lab:
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}/{path}?token={self.token}"
+
+
+def copy_notebook(name, folder, **parameters):
+    """Copy a notebook with other parameters."""
+    notebook = read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
+    cell = parameters_cell(notebook)
+    for parameter, value in parameters.items():
+        cell.source, count = re.subn(rf"^{parameter} = [^ ]+", f"{parameter} = {value!r}", cell.source, flags=re.M)
+        assert count == 1
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+def save_tiny_network(path):
+    """Save a network of the default library's notes that has learned nothing: it answers, that is all."""
+    features = ConstantQ(frames=16)
+    model = build("pitchnet", Classes(load_library()), features=features, channels=4, width=8, blocks=1)
+    save_checkpoint(path, model)
 
 
 def free_port():
@@ -149,6 +176,10 @@ class Page:
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         last = page.locator(".jp-Notebook .jp-CodeCell .jp-InputArea-prompt").last
         page.wait_for_function("e => /\\[\\d+\\]/.test(e.textContent)", arg=last.element_handle(), timeout=timeout)
+
+    def set_theme(self, name):
+        self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
+        self.page.locator(f"body[data-jp-theme-name='{name}']").wait_for(state="attached")
 
     def shot(self, name, locator=None):
         SHOTS.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,10 @@ The tests walk through one page in order, as a visitor would.
 
 import io
 import json
+from xml.etree import ElementTree
 
+import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from conftest import Page
@@ -52,8 +55,8 @@ def move(slider, key, times=1):
         slider.press(key)
 
 
-def seen_soon(locator):
-    locator.wait_for(state="visible")
+def seen_soon(locator, *, seconds=30):
+    locator.wait_for(state="visible", timeout=1000 * seconds)
     return locator
 
 
@@ -73,6 +76,8 @@ def test_a_mixture_can_be_played(room):
     assert 0.05 < played["time"] < 1
     assert explorer.locator("audio").count() == 4
     assert explorer.locator("svg[role=img]").count() == 3
+    assert explorer.locator("strong", has_text="tiny").is_visible()
+    assert explorer.locator("td[aria-label=right], td[aria-label=wrong]").count() == 3
     room.shot("mixture_explorer", explorer)
 
 
@@ -113,3 +118,124 @@ def test_what_is_impossible_is_a_sentence(room):
     move(explorer.get_by_role("slider", name="Lowest"), "End")
     move(explorer.get_by_role("slider", name="Highest"), "Home")
     seen_soon(explorer.get_by_role("alert").get_by_text("The lowest pitch lies above the highest"))
+
+
+def test_the_ear_test_is_answered_by_keyboard(room):
+    test = widget(room, "EarTest")
+    assert test.get_by_label("What is this?").evaluate(PLAYED)["time"] > 0.05
+    test.get_by_role("button", name="Answer").press("Enter")
+    seen_soon(test.get_by_text("There are 2 instruments: choose as many; you chose 0."))
+    for name in ("Fl", "Vn"):
+        chip = test.get_by_role("button", name=name, exact=True)
+        chip.press("Space")
+        seen_soon(test.locator(f"button[title$=': chosen']:has-text('{name}')"))
+    test.get_by_role("button", name="Answer").press("Enter")
+    seen_soon(test.get_by_text("It was"))
+    assert test.locator("table").nth(0).inner_text().count("✓") <= 4
+    assert test.get_by_text("instruments named").is_visible()
+    test.get_by_role("button", name="Save the rounds as CSV").click()
+    name, table = saved(room.page, test.get_by_role("link", name="ear_test.csv"))
+    assert name == "ear_test.csv"
+    assert pd.read_csv(io.BytesIO(table))["your_guess"].tolist() == ["Fl Vn"]
+    room.shot("ear_test", test)
+
+
+def test_a_training_is_watched_stopped_and_resumed(room):
+    monitor = widget(room, "TrainingMonitor")
+    monitor.get_by_role("button", name="Start").click()
+    seen_soon(monitor.get_by_role("progressbar").first)
+    seen_soon(monitor.locator("polyline").first)
+    monitor.get_by_role("button", name="Stop").click()
+    seen_soon(monitor.get_by_text("Resume goes on from there."))
+    monitor.get_by_role("button", name="Resume").click()
+    seen_soon(monitor.get_by_text("Done: 5 epochs"), seconds=120)
+    assert monitor.locator("svg[aria-label='loss / nats'] polyline").count() == 2
+    room.shot("training_monitor", monitor)
+
+
+@pytest.fixture(scope="module")
+def chime(tmp_path_factory):
+    path = tmp_path_factory.mktemp("upload") / "chime.flac"
+    time = np.arange(66_150) / 44_100
+    soundfile.write(path, sum(np.exp(-2 * time) * np.sin(2 * np.pi * f * time) / 4 for f in (330, 660, 990)), 44_100)
+    return path
+
+
+def test_a_sound_is_uploaded_orchestrated_and_taken_home(room, chime):
+    studio = widget(room, "OrchestrationExplorer")
+    with room.page.expect_file_chooser() as chooser:
+        studio.get_by_role("button", name="Upload a sound").click()
+    chooser.value.set_files(chime)
+    seen_soon(studio.get_by_text("A sound of 1.5 s: search."))
+    move(studio.get_by_role("slider", name="Search for"), "End")
+    studio.get_by_role("button", name="Search").click()
+    seen_soon(studio.get_by_role("progressbar"))
+    seen_soon(studio.locator("svg[aria-label^=distance] polyline"))
+    studio.get_by_role("button", name="Stop").click()
+    seen_soon(studio.get_by_text("Stopped: "))
+    move(studio.get_by_role("slider", name="Search for"), "Home")
+    studio.get_by_role("button", name="Search").click()
+    seen_soon(studio.get_by_text("Done: "))
+    target = studio.locator("audio").evaluate(PLAYED)
+    assert target["duration"] == pytest.approx(1.5, abs=0.02)
+    studio.get_by_role("radio").nth(1).check()
+    room.page.wait_for_function(
+        "e => e.querySelector('audio').ariaLabel.startsWith('solution 1')", arg=studio.element_handle()
+    )
+    ours = studio.locator("audio").evaluate(PLAYED)
+    assert ours["duration"] == pytest.approx(1.5, abs=0.02)
+    assert not ours["autoplay"]
+    studio.get_by_role("button", name="Mute").first.click()
+    studio.get_by_role("button", name="Lock").first.click()
+    studio.get_by_role("button", name="Files of this solution").click()
+    name, score = saved(room.page, studio.get_by_role("link", name="MusicXML"))
+    assert name == "solution_1.musicxml"
+    assert ElementTree.fromstring(score).tag == "score-partwise"
+    _, midi = saved(room.page, studio.get_by_role("link", name="MIDI"))
+    assert midi.startswith(b"MThd")
+    room.shot("orchestration_explorer", studio)
+
+
+CONTRASTS = """(room) => {
+    const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const light = (text) => {
+        const [r, g, b] = text.match(/[\\d.]+/g).map((v) => linear(v / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (e) => {
+        for (; e; e = e.parentElement) {
+            const colour = getComputedStyle(e).backgroundColor;
+            if (colour.startsWith("rgb(")) return colour;
+        }
+        return "rgb(255, 255, 255)";
+    };
+    return [...room.querySelectorAll("label, output, button, td, p, legend, svg > text, .widget-label, a")]
+        .filter((e) => e.textContent.trim() && e.getClientRects().length && !e.style.color && !e.hasAttribute("stroke"))
+        .map((e) => {
+            const style = getComputedStyle(e), front = light(e.tagName == "text" ? style.fill : style.color);
+            const back = light(behind(e));
+            return [e.textContent.slice(0, 30), (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05)];
+        });
+}"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_it_can_be_read_in_both_themes(room, theme):
+    """WCAG AA asks for a contrast of 4.5 between text and what is behind it."""
+    room.set_theme(theme)
+    for name in ("MixtureExplorer", "EarTest", "TrainingMonitor", "OrchestrationExplorer"):
+        contrasts = widget(room, name).evaluate(CONTRASTS)
+        assert len(contrasts) > 5
+        assert {text: ratio for text, ratio in contrasts if ratio < 4.5} == {}
+        room.shot(f"{name}_{theme.split()[1].lower()}", widget(room, name))
+
+
+def test_every_control_has_a_name(room):
+    """What a screen reader would say, of every control that the Tab key reaches."""
+    nameless = """(room) => [...room.querySelectorAll("button, input, select, audio, progress, a")]
+        .filter((e) => e.getClientRects().length && e.tabIndex >= 0)
+        .filter((e) => ![e.ariaLabel, e.title, e.textContent, ...[...(e.labels ?? [])].map((l) => l.textContent)]
+            .some((name) => name?.trim()))
+        .map((e) => e.outerHTML)"""
+    for name in ("MixtureExplorer", "EarTest", "TrainingMonitor", "OrchestrationExplorer"):
+        assert widget(room, name).evaluate(nameless) == []
