@@ -19,7 +19,7 @@ from .library import NoteLibrary, load_library
 from .orchestra import ORCHESTRA, candidates, fix, note_filters, parse_orchestra
 from .partials import cents_off, find_partials
 from .progress import progress as progress_bar
-from .ranking import choose, exact
+from .ranking import choose, exact, pick
 from .search import Budget, Progress, Task
 from .segments import find_segments
 from .solutions import Solution, SolutionNote
@@ -164,7 +164,8 @@ def orchestrate(
         if not any(task.found for task in tasks):
             raise
     found = choose(tasks, spans, count=solutions, diversity=diversity, continuity=continuity)
-    return exact(found, players, measure, sound, notes)[:solutions]
+    heard = exact(found, players, measure, sound, notes)
+    return pick(heard, solutions, diversity, measure.note_cost if note_cost is None else note_cost)
 
 
 def _check_options(
