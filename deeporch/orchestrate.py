@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __path__: list[str] = []  # the package imports this module for `deeporch.orchestrate`; so `python -m` does not warn
 
 SHORTEST, LONGEST = 0.05, 60.0  # seconds of a target
+CLEAR = 0.05  # of the strongest partial: what is weaker is not tuned to
 
 
 def orchestrate(
@@ -80,7 +81,8 @@ def orchestrate(
     solutions : int
         How many to return at most.
     diversity : float
-        How much worse a solution may be, relative to the best, for being wholly different from those before it.
+        How much worse a solution may be, relative to the median of what was found, for being wholly different from
+        those before it.
     min_notes, max_notes : int
         How many players play.
     note_cost : float, optional
@@ -103,7 +105,8 @@ def orchestrate(
         Whether the target is one sound, or one is orchestrated from each onset to the next; or the times themselves.
         ``"auto"``: at onsets if it is longer than four seconds.
     continuity : float
-        How much worse a segment's orchestration may be, relative to its best, to save every player a leap of an octave.
+        How much worse a segment's orchestration may be, relative to the median of what was found, to save every player
+        a leap of an octave.
     evaluations : int, optional
         Most mixtures that are compared with the target.
     seconds : float, optional
@@ -147,7 +150,7 @@ def orchestrate(
     try:
         for k, (begin, end) in enumerate(spans):
             part = sound[round(begin * notes.sample_rate) : round(end * notes.sample_rate)]
-            partials, _ = find_partials(part, notes.sample_rate, threshold=partial_filter)
+            partials, _ = find_partials(part, notes.sample_rate, threshold=partial_filter or CLEAR)
             filters = note_filters(notes, partials=partials, partial_filter=partial_filter, **options)
             choices, must_play = fix(notes, players, candidates(notes, players, filters), fixed)
             cents = cents_off(notes.table["midi"].to_numpy(), partials) if retune else None

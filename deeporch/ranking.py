@@ -20,7 +20,7 @@ from .spectra import LONGEST, Spectrum
 DEEP = 400  # of what was found for a segment, how many are looked at
 SPARE = 4  # times as many different solutions are heard as are returned,
 NEAREST = 16  # and so many that may differ little
-REPEATED = 0.1  # of the best distance: what a segment pays for each time its notes were chosen before
+REPEATED = 0.1  # of the median distance: what a segment pays for each time its notes were chosen before
 
 
 def choose(
@@ -42,16 +42,16 @@ def choose(
     count : int
         How many solutions are wanted in the end; more are returned.
     diversity : float
-        What a solution pays for sharing all its notes with an earlier one, relative to the best distance.
+        What a solution pays for sharing all its notes with an earlier one, relative to the median distance.
     continuity : float
-        What a solution pays if all players leap an octave, relative to the best distance.
+        What a solution pays if all players leap an octave, relative to the median distance.
     """
     spans = [span for task, span in zip(tasks, spans, strict=False) if task.found]
     tasks = [task for task in tasks if task.found]
     ranked = [task.ranked()[:DEEP] for task in tasks]
     costs = [np.array([score for score, _ in each]) for each in ranked]
     plays = [torch.stack([assignment for _, assignment in each]) for each in ranked]
-    scale = float(np.mean([abs(cost[0]) for cost in costs])) or 1.0
+    scale = float(np.mean([np.median(cost) for cost in costs]))
     midis = [_midi(task, play) for task, play in zip(tasks, plays, strict=True)]
     moves = [continuity * scale * movement(a, b) for a, b in pairwise(midis)]
     sets = [_memberships(task, play) for task, play in zip(tasks, plays, strict=True)]
@@ -156,7 +156,7 @@ def pick(solutions: Sequence[Solution], count: int, diversity: float, note_cost:
     scores = np.array([s.distance * (1 + note_cost) ** (len(s.notes)) for s in solutions])
     alike, chosen = np.zeros(len(solutions)), []
     while len(chosen) < min(count, len(solutions)):
-        total = scores + diversity * scores.min() * alike
+        total = scores + diversity * np.median(scores) * alike
         total[chosen] = np.inf
         chosen.append(int(total.argmin()))
         alike = np.maximum(alike, jaccard(sets, sets[chosen[-1]]))
