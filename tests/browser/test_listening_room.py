@@ -239,3 +239,9 @@ def test_every_control_has_a_name(room):
         .map((e) => e.outerHTML)"""
     for name in ("MixtureExplorer", "EarTest", "TrainingMonitor", "OrchestrationExplorer"):
         assert widget(room, name).evaluate(nameless) == []
+
+
+def test_the_log_has_no_traceback(lab):
+    log = lab.log.read_text()
+    assert "Kernel started" in log
+    assert "Traceback" not in log
