@@ -13,11 +13,16 @@ one breath::
     model = do.build("cnn", classes, features="mel128")
     history = do.fit(model, train, test, epochs=10)
     scores = do.evaluate(model, test)                       # top-N recall, k of N, exact match, per instrument
+    recognizer = do.Recognizer.load("philharmonia")         # a trained network; n=None: it decides how many notes
+    recognizer.predict("chord.wav", n=3)                    # ranked [(instrument, pitch, probability)]
 
 Data flows one way: sources -> library -> mixtures -> features -> models -> training -> metrics -> results -> plots.
 """
 
+from .audit import audit
+from .augment import SpecAugment
 from .checkpoints import load_checkpoint, save_checkpoint
+from .constantq import ConstantQ
 from .distances import DISTANCES, distance
 from .environment import describe_device, environment
 from .features import Mel, get_features
@@ -41,8 +46,12 @@ from .models import CNN, build, count_parameters
 from .notebooks import record
 from .orchestrate import orchestrate
 from .pitches import midi_to_pitch, pitch_to_midi
+from .pitchnet import PitchNet
+from .recognizer import Heard, Recognizer
+from .recolour import Recoloured
 from .results import Results, load_results, published, published_value
 from .training import History, Training, evaluate, fit, pick_device, predict
+from .varied import VariedMixtures
 
 __version__ = "0.1.0"
 
@@ -50,14 +59,22 @@ __all__ = [
     "CNN",
     "DISTANCES",
     "Classes",
+    "ConstantQ",
+    "Heard",
     "History",
     "Mel",
     "Mixtures",
     "NoteLibrary",
+    "PitchNet",
+    "Recognizer",
+    "Recoloured",
     "Results",
     "Scores",
+    "SpecAugment",
     "Split",
     "Training",
+    "VariedMixtures",
+    "audit",
     "build",
     "chance_recall",
     "combine",

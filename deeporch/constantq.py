@@ -24,6 +24,7 @@ from .progress import progress
 
 VERSION = 1  # of what is cached
 ROOM = 128.0  # a note's frames are kept as float16, times this, divided by its peak: no overflow, no loss of quiet ones
+ATTACK = 6  # frames (0.14 s at the usual hop) that keep their pace when a note is drawn out
 BATCH = 16  # notes that are transformed at a time
 
 
@@ -153,6 +154,7 @@ class ConstantQ:
         *,
         device: str | torch.device = "cpu",
         colour: torch.Tensor | None = None,
+        stretch: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the complex frames of some mixtures: real [batch, frames, bins, 2], sum of the notes / N.
 
@@ -164,6 +166,9 @@ class ConstantQ:
             Where to mix; all notes' frames are copied there once.
         colour : torch.Tensor, optional
             [batch, n, bins]: gains by which each note's bins are multiplied: another microphone, room or instrument.
+        stretch : torch.Tensor, optional
+            [batch, n]: factors by which each note's frames after its attack are drawn out, whole frames repeated or
+            left out: another duration.
         """
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
         notes = self.notes(mixtures.notes, whole=mixtures.starts is not None).on(torch.device(device))
@@ -174,17 +179,26 @@ class ConstantQ:
         )
         gains = (notes.gain[rows] * gains / mixtures.n).to(device)
         total = torch.zeros(len(rows), self.frames, self.bins, 2, device=device)
+        places = None if stretch is None else stretched(stretch, self.frames)
         if total.device.type == "cpu" and colour is None and notes.lead == 0:  # note by note stays in the cache: faster
-            for out, note, gain in zip(total, rows.tolist(), gains.tolist(), strict=True):
-                for i, g in zip(note, gain, strict=True):
-                    if g:
+            for b, (out, row, gain) in enumerate(zip(total, rows.tolist(), gains.tolist(), strict=True)):
+                for k, (i, g) in enumerate(zip(row, gain, strict=True)):
+                    if g and places is None:
                         out.add_(notes.values[i * self.frames : (i + 1) * self.frames], alpha=g)
+                    elif g:
+                        place = places[b, k][places[b, k] < self.frames]
+                        out[: len(place)].add_(notes.values[i * self.frames + place], alpha=g)
             return total
         for k in range(mixtures.n):
             gain = gains[:, k, None, None, None]
             if colour is not None:
                 gain = gain * colour[:, k, None, :, None]
-            total.addcmul_(notes.window(rows[:, k], starts[:, k], self.frames), gain)
+            window = notes.window(rows[:, k], starts[:, k], self.frames)
+            if places is not None:
+                place = places[:, k].to(device)
+                window = window[torch.arange(len(rows), device=device)[:, None], place.clamp(max=self.frames - 1)]
+                window = window * (place < self.frames)[..., None, None]
+            total.addcmul_(window, gain)
         return total
 
     def notes(self, notes: NoteLibrary, *, whole: bool = False) -> NoteFrames:
@@ -252,6 +266,16 @@ class ConstantQ:
             audio = np.pad(audio, ((0, 0), (self.lead * self.hop, (self.lead + 1) * self.hop)))
         spectra = np.ascontiguousarray(self.transform(audio).transpose(0, 2, 1))
         return spectra.view(np.float32).reshape(*spectra.shape, 2).astype(np.float16)
+
+
+def stretched(factors: torch.Tensor, frames: int) -> torch.Tensor:
+    """Return which frame stands at each time, int64 [..., frames], when all after the attack is drawn out by factors.
+
+    From `frames` on there is none: the note has ended.
+    """
+    time = torch.arange(frames)
+    later = ATTACK + ((time - ATTACK) / factors[..., None]).round().long()
+    return torch.where(time < ATTACK, time, later)
 
 
 class NoteFrames:

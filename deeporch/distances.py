@@ -18,7 +18,8 @@ FLOOR = 1e-6  # of decibel distances: −60 dB below the loudest band
 TINY = 1e-20
 COARSE = 12  # bands that the coarse view of `partials` averages: a third of an octave
 COARSE_WEIGHT = 1.0  # of their energies
-STAGES = (3, 6)  # slots at which the body of a sound and its rest begin: 0.3 s and 1 s
+GROUP = 12  # bands of a third of an octave, in `partials`
+NEAR = 2  # so many groups to each side are what a band stands out from
 
 Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -38,7 +39,7 @@ class Distance:
     view : callable
         A linear map from energies [batch, slots, bands] to what `compare` takes, so that views add up as well.
     note_cost : float
-        What a search adds for each note, so that notes which change nothing are left out.
+        By which share a search lengthens the distance for each note, so that notes which change nothing are left out.
     about : str
         One line for tables.
     """
@@ -115,19 +116,28 @@ def framewise(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
 
 
 def partials(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
-    """Return the angle between compressed energies at two resolutions: 0 is the same, 1 has nothing in common.
+    """Return the angle between what stands out of two sounds' spectra: 0 is the same, 1 has nothing in common.
 
-    Energies to the power of a quarter (the square roots of magnitudes) let soft partials count, and no floor has to
-    be chosen; the angle makes the level indifferent.
+    Magnitudes to the power of a quarter let soft partials count, and no floor has to be chosen. From each band the mean
+    of the five thirds of an octave around it is taken away: partials stay, noise and the colour of a room or of a
+    microphone go. The angle makes the level indifferent.
     """
-    return angle(*(x.clamp(min=0).sqrt().sqrt().flatten(-2) for x in (target, sounds)))
+    return angle(relief(target), relief(sounds))
 
 
-def two_resolutions(energy: torch.Tensor) -> torch.Tensor:
-    """Return the energy of attack, body and rest in fine bands (partials), then in coarse ones (envelopes)."""
-    stages = torch.stack([part.sum(-2) for part in energy.tensor_split(STAGES, dim=-2) if part.shape[-2]], -2)
-    coarse = torch.nn.functional.avg_pool1d(stages, COARSE, COARSE // 2)
-    return torch.cat([stages, coarse * COARSE_WEIGHT], -1)
+def relief(energy: torch.Tensor) -> torch.Tensor:
+    """Return how bands [..., slots, bands] stand out from those around them, compressed, as vectors [..., both]."""
+    groups = energy.clamp(min=0).sqrt().sqrt().sqrt().unflatten(-1, (-1, GROUP))
+    means = groups.mean(-1)
+    around = torch.nn.functional.avg_pool1d(
+        means.flatten(0, -2)[:, None], 2 * NEAR + 1, 1, NEAR, count_include_pad=False
+    )
+    return (groups - around.view(*means.shape, 1)).flatten(-3)
+
+
+def attack_and_rest(energy: torch.Tensor) -> torch.Tensor:
+    """Return the energy of the first tenth of a second, and of the rest if there is one: [..., 1 or 2, bands]."""
+    return torch.stack([part.sum(-2) for part in energy.tensor_split((1,), dim=-2) if part.shape[-2]], -2)
 
 
 def whole(energy: torch.Tensor) -> torch.Tensor:
@@ -139,7 +149,7 @@ _LOG, _MEL = Bands(), Bands("mel", n_fft=2048, hop=1024)
 DISTANCES: dict[str, Distance] = {
     each.name: each
     for each in (
-        Distance("partials", _LOG, partials, two_resolutions, 0.002, "compressed energies, fine and coarse (default)"),
+        Distance("partials", _LOG, partials, attack_and_rest, 0.01, "what stands out of the spectrum (default)"),
         Distance(
             "asymmetric_excess", Spectrum(), partial(asymmetric, missing=0.5, excess=10.0), about="the follow-up's"
         ),

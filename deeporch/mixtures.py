@@ -388,6 +388,13 @@ class Mixtures:
                     out[begin : begin + end].add_(source[row, start : start + end], alpha=gain / self.n)
         return audio
 
+    def ends(self, which: torch.Tensor) -> torch.Tensor:
+        """Return int64 [batch]: after how many samples some mixtures, int64 [batch], are silent."""
+        ends = self.notes.lengths[self.indices[which].long()]
+        if self.starts is not None:
+            ends = ends - self.starts[which]
+        return ends.amax(1).clamp(0, self.samples)
+
     def _recipe(self, which: torch.Tensor) -> tuple[list, list, list]:
         """Return note rows, gains and starts of some mixtures as lists of lists."""
         rows = self.indices[which].tolist()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .checks import check_range, near
+from .instruments import WRITING
 from .library import NoteLibrary
 from .pitches import midi_to_pitch, pitch_to_midi
 from .solutions import SolutionNote
@@ -37,7 +38,8 @@ def parse_orchestra(orchestra: str | Sequence[str], notes: NoteLibrary) -> tuple
     Raises
     ------
     ValueError
-        If there is no player, or the library has no such instrument (near names are given).
+        If there is no player, or the library has no such instrument (near names are given). A doubling player's
+        second instrument may be missing: it is left out.
 
     Examples
     --------
@@ -48,6 +50,7 @@ def parse_orchestra(orchestra: str | Sequence[str], notes: NoteLibrary) -> tuple
     if not players:
         raise ValueError("The orchestra has no player: give instruments separated by spaces, such as 'Fl Ob ClBb Vc'.")
     known = sorted(notes.table["instrument"].unique())
+    players = tuple(_that_it_has(player, known) for player in players)
     for player in players:
         for instrument in player.split("|"):
             if instrument in known:
@@ -60,6 +63,13 @@ def parse_orchestra(orchestra: str | Sequence[str], notes: NoteLibrary) -> tuple
                 f"{', '.join(known)}."
             )
     return players
+
+
+def _that_it_has(player: str, known: list[str]) -> str:
+    """Return a doubling player without real instruments that the library lacks, if it has another of that player's."""
+    names = player.split("|")
+    kept = [name for name in names if name in known or name not in WRITING]  # what is no instrument is a mistake
+    return "|".join(kept) if any(name in known for name in kept) else player
 
 
 def note_filters(

@@ -84,7 +84,8 @@ def orchestrate(
     min_notes, max_notes : int
         How many players play.
     note_cost : float, optional
-        What each note costs, in units of the distance; more makes sparser solutions. Default: the distance's own.
+        By which share each note lengthens the distance; more makes sparser solutions. Default: the distance's own
+        (0.01 for ``"partials"``, else 0).
     pitch_range : (str or int, str or int), optional
         Lowest and highest pitch.
     pitches : str or iterable, optional

@@ -41,17 +41,40 @@ _DARK = {
     for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
 } | {name: "#181818" for name in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")}
 
+_LIGHT = {name: mpl.rcParamsDefault[name] for name in _DARK}
+
 
 @contextmanager
-def style(*, dark: bool = False) -> Iterator[None]:
-    """Draw in the project's style within the block; `dark` for dark themes."""
-    with mpl.rc_context({**_STYLE, **(_DARK if dark else {})}):
+def style(*, dark: bool | None = None) -> Iterator[None]:
+    """Draw in the project's style within the block.
+
+    Parameters
+    ----------
+    dark : bool, optional
+        For dark themes. Default: as in the block around it, so that ``with style(dark=True): draw_…`` makes any of the
+        figures dark; light where there is none. The committed figures are light.
+    """
+    if dark is None:
+        dark = mpl.rcParams["figure.facecolor"] == _DARK["figure.facecolor"]
+    with mpl.rc_context(_STYLE | (_DARK if dark else _LIGHT)):
         yield
 
 
-def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (9, 3.5), **options: object) -> tuple:
+def ink() -> str:
+    """Return the colour of text and of published values in the style around: black, or light grey in the dark one."""
+    return mpl.rcParams["text.color"]
+
+
+def new_figure(
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    size: tuple[float, float] = (9, 3.5),
+    dark: bool | None = None,
+    **options: object,
+) -> tuple:
     """Return a figure in the project's style and its axes, like ``plt.subplots``, but outside pyplot's state."""
-    with style():
+    with style(dark=dark):
         figure = Figure(figsize=size)
         return figure, figure.subplots(rows, columns, **options)
 
@@ -165,7 +188,7 @@ def instrument_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float
         ax.bar(position + offset, 100 * accuracy[name], width, color=colour, label=SPLIT_NAMES.get(name, name))
     for i, name in enumerate(accuracy.index):
         if published and name in published:
-            ax.plot(i, 100 * published[name], marker="D", color="black", markersize=4, linestyle="none")
+            ax.plot(i, 100 * published[name], marker="D", color=ink(), markersize=4, linestyle="none")
     ax.set_xticks(position, accuracy.index, rotation=45 if len(position) > 12 else 0)
     ax.set(ylabel="notes recognised / %", ylim=(0, 105), xlabel="instrument")
     ax.grid(axis="x", visible=False)
@@ -198,7 +221,7 @@ def curve(ax: Axes, table: pd.DataFrame, quantity: str, **line: object) -> None:
 
 def published_line(ax: Axes, value: float, label: str = "the study") -> None:
     """Draw a published value, 0 to 1, as a dashed line with its percentage."""
-    ax.axhline(100 * value, color="black", linestyle="--", linewidth=1)
+    ax.axhline(100 * value, color=ink(), linestyle="--", linewidth=1)
     ax.annotate(
         f"{label}: {100 * value:.1f} %", (1, 100 * value), xycoords=("axes fraction", "data"),
         ha="right", va="bottom", fontsize=9,
@@ -284,9 +307,8 @@ def recall_by_n(ax: Axes, table: pd.DataFrame, published: dict[int, float]) -> N
         error = [by_n["mean"] - by_n["min"], by_n["max"] - by_n["mean"]]
         colour = SPLIT_COLOURS.get(name, GREY)
         ax.errorbar(by_n.index, by_n["mean"], error, marker="o", color=colour, capsize=3, label=SPLIT_NAMES.get(name))
-    ax.plot(
-        published.keys(), [100 * v for v in published.values()], "kD--", markersize=4, linewidth=1, label="the study"
-    )
+    theirs = [100 * v for v in published.values()]
+    ax.plot(published.keys(), theirs, "D--", color=ink(), markersize=4, linewidth=1, label="the study")
     ax.set(xlabel="notes in a mixture, N", ylabel="notes recognised / %", ylim=(0, 105))
     ax.set_xticks(sorted(published))
     ax.legend(fontsize=9)
@@ -385,15 +407,16 @@ def recall_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | 
     for i, (split, name) in enumerate(tests.items()):
         values, spread = found[f"{name} / %"], found[f"± {name}"].fillna(0)
         y = place + (i - (len(tests) - 1) / 2) * height
-        ax.barh(y, values, 0.95 * height, xerr=spread, color=SPLIT_COLOURS[split], label=SPLIT_NAMES[split])
+        colours = {"color": SPLIT_COLOURS[split], "ecolor": ink()}
+        ax.barh(y, values, 0.95 * height, xerr=spread, label=SPLIT_NAMES[split], **colours)
         for place_of_text, value, error in zip(y, values, spread, strict=True):
             if np.isfinite(value):
                 ax.text(value + error + 1, place_of_text, f"{value:.1f}", va="center", fontsize=8)
     for y, setting in enumerate(found.index):
         if published and setting in published:
-            ax.plot(100 * published[setting], y, "kD", markersize=5)
+            ax.plot(100 * published[setting], y, "D", color=ink(), markersize=5)
     if published:
-        ax.plot([], [], "kD", markersize=5, label="the study")
+        ax.plot([], [], "D", color=ink(), markersize=5, label="the study")
     ax.set_yticks(place, found.index)
     ax.invert_yaxis()
     ax.set(xlabel="notes recognised / %", xlim=(0, 105))
@@ -471,8 +494,8 @@ def _draw_gap(ax: Axes, table: pd.DataFrame) -> None:
     n, classes = int(table["n"].iloc[0]), int(table["n_classes"].iloc[0])
     curve(ax, table, "train_loss", color=GREY, linestyle="--", label="in training")
     curve(ax, table, "valid_loss", color=BLUE, label="new mixtures of\nthe same notes")
-    ax.axhline(np.log(classes), color="black", linewidth=1, linestyle=":", label=f"guessing (ln {classes})")
-    ax.axhline(np.log(n), color="black", linewidth=1, label=f"perfect (ln {n})")
+    ax.axhline(np.log(classes), color=ink(), linewidth=1, linestyle=":", label=f"guessing (ln {classes})")
+    ax.axhline(np.log(n), color=ink(), linewidth=1, label=f"perfect (ln {n})")
     ends = table[table["quantity"] == "loss"].groupby("split")["value"].mean()
     text = f"gap at the end {ends['mixture'] - ends['train']:.1f}"
     ax.text(0.04, 0.16, text, transform=ax.transAxes, fontsize=8)
@@ -515,6 +538,13 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
 }
 
 
+def all_figures() -> dict[str, Callable[[pd.DataFrame], Figure]]:
+    """Return every experiment that has a figure, and the function that draws it from its table."""
+    from . import recognition_plots  # they build on this module
+
+    return FIGURES | recognition_plots.FIGURES
+
+
 def show_committed(name: str, folder: str | Path | None = None) -> None:
     """Display the figure of a committed full run, redrawn from its CSV; or say that there is none yet."""
     try:
@@ -522,7 +552,20 @@ def show_committed(name: str, folder: str | Path | None = None) -> None:
     except FileNotFoundError as error:
         print(error)
         return
-    show(FIGURES[name](table), f"Committed run: {describe(table)}")
+    show(all_figures()[name](table), f"Committed run: {describe(table)}")
+
+
+def show_table(name: str, folder: str | Path | None = None) -> None:
+    """Display the recalls of a committed run and what it was measured on; or say that there is none yet."""
+    from IPython.display import display
+
+    try:
+        table = load_results(name, folder)
+    except FileNotFoundError as error:
+        print(error)
+        return
+    display(compare(table).round(1))
+    print(describe(table))
 
 
 def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[Path]:
@@ -534,10 +577,11 @@ def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[
         If a name is unknown, or has no CSV.
     """
     folder = Path(folder or ROOT / "figures")
+    figures = all_figures()
     for name in names:
-        check_choice(name, FIGURES, "figure")
-    chosen = names or [name for name in FIGURES if (folder / f"{name}.csv").is_file()]
-    return [save(FIGURES[name](load_results(name, folder)), name, folder) for name in chosen]
+        check_choice(name, figures, "figure")
+    chosen = names or [name for name in figures if (folder / f"{name}.csv").is_file()]
+    return [save(figures[name](load_results(name, folder)), name, folder) for name in chosen]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

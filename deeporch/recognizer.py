@@ -21,6 +21,7 @@ from .pitches import midi_to_pitch
 from .sources.recordings import start_of_sound
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
+DEFAULT = "philharmonia"  # trained on real recordings
 SILENCE_DB = -50.0  # below the loudest window: windows in which there is no sound
 
 
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="+", metavar="FILE", help="sound files of any length")
     parser.add_argument("-n", type=int, default=None, help="how many notes there are (default: it decides)")
     parser.add_argument(
-        "--checkpoint", required=True, help="a .safetensors file, or the name of one in data/checkpoints"
+        "--checkpoint", default=DEFAULT, help=f"a .safetensors file, or a name in data/checkpoints (default: {DEFAULT})"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)

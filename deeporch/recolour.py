@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import librosa
+import numpy as np
 import torch
 
 from .constantq import ConstantQ
@@ -18,7 +20,7 @@ RIPPLES = 6  # cosines over log-frequency that make up a random equalizer
 class Recoloured:
     """A constant-Q seen through random changes that leave its notes the same; for ``fit(features=…)``.
 
-    The first two change each note before notes are added, the others the mixture's picture. Each is switched off by 0.
+    The first three change each note before notes are added, the others the mixture; each is switched off by 0.
     The draw depends only on the mixture set's seed and on which mixtures are asked for.
 
     Parameters
@@ -29,6 +31,10 @@ class Recoloured:
         Standard deviation of each note's level, in dB.
     equalizer : float
         Standard deviation of each of the slow waves that make up a note's random frequency response, in dB.
+    stretch : float
+        Largest factor by which a note's duration is changed, up or down (1.5: from 2/3 to 3/2 of it), equally likely
+        on a logarithmic scale; its attack keeps its pace. In a library all notes of one instrument may be short, and
+        a network then knows that instrument by it.
     detune : float
         Largest shift along frequency, in semitones.
     noise : float
@@ -46,6 +52,7 @@ class Recoloured:
     features: ConstantQ
     level: float = 0.0
     equalizer: float = 0.0
+    stretch: float = 0.0
     detune: float = 0.0
     noise: float = 0.0
     room: float = 0.0
@@ -54,6 +61,8 @@ class Recoloured:
         for name in ("level", "equalizer", "detune", "noise", "room"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)!r}.")
+        if self.stretch != 0 and not self.stretch >= 1:
+            raise ValueError(f"stretch is a factor: it must be 1 or more, or 0 for none, but is {self.stretch!r}.")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,10 +75,13 @@ class Recoloured:
         generator = torch.Generator().manual_seed(
             (mixtures.seed * 1_000_003 + int(which[0]) * 101 + len(which)) % 2**62
         )
-        colour = None
+        colour = stretch = None
+        if self.stretch:
+            stretch = self.stretch ** (2 * torch.rand(len(which), mixtures.n, generator=generator) - 1)
         if self.level or self.equalizer:
             colour = self.colours(len(which), mixtures.n, generator).to(device)
-        x = self.features.decibels(self.features.mix(mixtures, which, device=device, colour=colour))
+        frames = self.features.mix(mixtures, which, device=device, colour=colour, stretch=stretch)
+        x = self.features.decibels(frames)
         if self.detune:
             x = shift(x, self.detune * self.features.bins_per_octave / 12, generator)
         if self.room:
@@ -108,3 +120,35 @@ def shift(x: torch.Tensor, most: float, generator: torch.Generator) -> torch.Ten
     upper, lower = x[row, 0, place.clamp(0, bins - 1)], x[row, 0, (place - 1).clamp(0, bins - 1)]
     share = (amount - whole).to(x.device)[:, None, None]
     return torch.lerp(upper, lower, share).unsqueeze(1)
+
+
+def listen(picture: torch.Tensor, features: ConstantQ, *, iterations: int = 8, seed: int = 0) -> torch.Tensor:
+    """Return a sound whose constant-Q looks like a picture [1]_, so that changes to pictures can be heard.
+
+    Parameters
+    ----------
+    picture : torch.Tensor
+        One of `features`: [1, bins, frames], 0 to 1.
+    features : ConstantQ
+        Of which it is a picture.
+    iterations : int
+        Of the search for phases.
+    seed : int
+        Of the phases that it starts from.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [samples].
+
+    References
+    ----------
+    .. [1] N. Perraudin, P. Balazs, P. L. Søndergaard: A fast Griffin-Lim algorithm, WASPAA 2013.
+    """
+    level = picture.squeeze(0).double().numpy()
+    magnitude = np.where(level > 0, 10 ** (-features.floor_db * (level - 1) / 20), 0)
+    sound = librosa.griffinlim_cqt(
+        magnitude, n_iter=iterations, sr=features.sample_rate, hop_length=features.hop, fmin=features.fmin,
+        bins_per_octave=features.bins_per_octave, length=features.samples, random_state=seed,
+    )  # fmt: skip
+    return torch.from_numpy(sound.astype(np.float32))

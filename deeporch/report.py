@@ -27,7 +27,10 @@ TITLES = {
     "04_cnn_lstm_cnn": "{setting}",
     "05_mixtures_2_3_5_10": "{model}, N notes",
     "06_regularization": "regularization: {setting}",
+    "five_minutes": "PitchNet, five minutes",
+    "07_recognizer": "PitchNet, the long run",
 }
+OTHER = "other takes"  # a test of the recognizer's: the same notes, played again
 SETTINGS = {"recording": "file", **LABELS}  # settings whose name reads better otherwise
 MODELS = {"cnn": "CNN", "resnet": "ResNet", "cnn_lstm_cnn": "CNN+LSTM+CNN"}
 WITHOUT_NUMBER = {"01_cnn_instruments": "pictures", "03_resnet": "pictures", "06_regularization": "pictures"}
@@ -107,7 +110,7 @@ def results_table(folder: str | Path | None = None) -> str:
     for experiment in TITLES:
         if (folder / f"{experiment}.csv").is_file():
             table = load_results(experiment, folder)
-            table = table[table["split"].isin(SPLIT_NAMES)]
+            table = table[table["split"].isin((*SPLIT_NAMES, OTHER))]
             lines += [_row(experiment, *key, part) for key, part in table.groupby(["setting", "n"], sort=False)]
     return "\n".join(lines)
 
@@ -118,6 +121,8 @@ def _row(experiment: str, setting: str, n: int, table: pd.DataFrame) -> str:
     recall = by_test(table[table["quantity"] == "top_n_recall"]).groupby("split")["value"]
     tests = ("file", "mixture", "recording")
     cells = [_percent(recall.get_group(test)) if test in recall.groups else "–" for test in tests]
+    if OTHER in recall.groups:
+        cells[-1] += f" (other takes: {_percent(recall.get_group(OTHER))})"
     return f"| {title} | {n} | {_published(experiment, setting, n)} | {' | '.join(cells)} | {describe(table)} |"
 
 
@@ -127,7 +132,7 @@ def _percent(values: pd.Series) -> str:
 
 
 def _published(experiment: str, setting: str, n: int) -> str:
-    table = published(experiment)
+    table = published(MIXTURES if experiment in ("five_minutes", "07_recognizer") else experiment)
     table = table[(table["quantity"] == "top_n_recall") & (table["n"] == n)]
     if experiment == "02_cnn_one_class_per_file":
         table = table if setting == "recording" else table.iloc[:0]

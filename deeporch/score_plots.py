@@ -10,7 +10,7 @@ from .score import desk
 from .solutions import Solution
 
 
-def draw_piano_roll(solution: Solution, *, dark: bool = False) -> Figure:
+def draw_piano_roll(solution: Solution, *, dark: bool | None = None) -> Figure:
     """Draw a solution as a piano roll, one lane a player.
 
     Parameters
@@ -18,8 +18,8 @@ def draw_piano_roll(solution: Solution, *, dark: bool = False) -> Figure:
     solution : Solution
         Each note is a bar with its pitch and dynamic; louder notes are thicker, colours are families, retuning is
         written in cents.
-    dark : bool
-        For dark themes.
+    dark : bool, optional
+        For dark themes; default: as the style around, which is light.
 
     Returns
     -------

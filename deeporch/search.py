@@ -12,7 +12,7 @@ from .distances import Distance
 from .library import NoteLibrary
 from .spectra import Bands
 
-CHUNK = 2048  # candidates that are compared at a time
+CHUNK = 512  # candidates that are compared at a time: so many stay in a processor's cache
 
 Progress = Callable[[int, float, float], object]
 
@@ -81,7 +81,7 @@ class Task:
     choices : sequence of arrays
         The rows of the library that each player may be given.
     measure : Distance
-        What is minimised, plus its cost a note.
+        What is minimised, with its cost of each note.
     seconds : float
         The target's duration.
     cents : numpy.ndarray, optional
@@ -125,7 +125,8 @@ class Task:
         self.views = torch.cat([views.flatten(1), torch.zeros(1, views[0].numel())])
         self.rest = len(self.rows)
         self.choices = [torch.from_numpy(np.searchsorted(self.rows, rows)) for rows in choices]
-        self.target = measure.view(measure.energy(target[None], seconds))[0]
+        self.seconds = seconds
+        self.aim(target)
         self.must_play = set(must_play)
         self.note_cost = measure.note_cost if note_cost is None else note_cost
         able = sum(len(rows) > 0 for rows in choices)
@@ -133,9 +134,13 @@ class Task:
         self.budget = budget or Budget()
         self.generator = torch.Generator().manual_seed(seed)
         self.prior: torch.Tensor | None = None
+        self._fit = torch.nn.functional.normalize(self.views.sqrt().sqrt(), dim=1)
+
+    def aim(self, target: torch.Tensor) -> None:
+        """Take another target [samples] of the same duration; what was found is forgotten."""
+        self.target = self.measure.view(self.measure.energy(target[None], self.seconds))[0]
         self.found: dict[tuple[int, ...], tuple[float, torch.Tensor]] = {}
         self.best = float("inf")
-        self._fit = torch.nn.functional.normalize(self.views.sqrt().sqrt(), dim=1)
 
     @property
     def silence(self) -> torch.Tensor:
@@ -147,12 +152,12 @@ class Task:
         return self.views[assignment].sum(-2)
 
     def score(self, mixtures: torch.Tensor, counts: torch.Tensor | int) -> torch.Tensor:
-        """Return distance plus the cost of the notes of mixtures [candidates, view]; each counts as an evaluation."""
+        """Return the distances of mixtures [candidates, view], with the cost of their notes; each is one evaluation."""
         self.budget.check()
         parts = [
             self.measure.compare(self.target, part.clamp(min=0).view(-1, *self.shape)) for part in mixtures.split(CHUNK)
         ]
-        scores = torch.cat(parts) + self.note_cost * counts
+        scores = torch.cat(parts) * (1 + self.note_cost) ** counts
         self.best = min(self.best, float(scores.min()))
         self.budget.spend(len(mixtures), self.best)
         return scores

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
+import librosa
 import numpy as np
 import torch
-from librosa import filters
 from scipy.sparse import csr_array
 
 from .checks import check_choice
@@ -65,8 +65,8 @@ class Bands:
     scale: str = "log"
     count: int = 128
     per_octave: int = 36
-    low: float = 55.0
-    high: float = 10_000.0
+    low: float = 27.5
+    high: float = 10_960.0
     n_fft: int = 8192
     hop: int = 2048
     sample_rate: int = 44_100
@@ -78,7 +78,7 @@ class Bands:
     def filters(self) -> csr_array:
         """float32 [bands, n_fft // 2 + 1], sparse: the weight of each bin's power in each band."""
         if self.scale == "mel":
-            return csr_array(filters.mel(sr=self.sample_rate, n_fft=self.n_fft, n_mels=self.count))
+            return csr_array(librosa.filters.mel(sr=self.sample_rate, n_fft=self.n_fft, n_mels=self.count))
         octaves = math.log2(self.high / self.low)
         centres = self.low * 2 ** (np.arange(round(octaves * self.per_octave) + 1) / self.per_octave)
         bins = np.arange(self.n_fft // 2 + 1) * self.sample_rate / self.n_fft

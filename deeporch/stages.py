@@ -204,7 +204,7 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
     -------
     assignment : torch.Tensor
     score : float
-        Distance plus the cost of its notes.
+        Distance with the cost of its notes.
     """
     assignment = assignment.clone()
     count = int((assignment != task.rest).sum())

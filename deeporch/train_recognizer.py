@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from .checkpoints import save_checkpoint
+from .checks import check_choice
+from .constantq import ConstantQ
 from .decisions import Calibration, calibrate, score_open
 from .environment import describe_device
 from .features import CachedFeatures, get_features
@@ -33,15 +35,21 @@ def train(
     notes: NoteLibrary,
     pools: Split,
     *,
-    minutes: float,
+    minutes: float | None,
     seed: int = 0,
     device: str = "auto",
     folder: str | Path | None = None,
-    features: str = "cqt24",
+    features: str | ConstantQ = "cqt24",
+    network: dict[str, object] | None = None,
     recolour: dict[str, float] | None = None,
+    n: tuple[int, int] = (1, 10),
+    size: int = EPOCH,
     **options: object,
 ) -> tuple[nn.Module, History]:
     """Train a PitchNet on mixtures of 1 to 10 notes for some minutes.
+
+    Where recordings are held out, mixtures of five of them are scored every ten epochs, for the learning curve only:
+    nothing is chosen by it.
 
     Parameters
     ----------
@@ -49,37 +57,47 @@ def train(
         What is mixed.
     pools : Split
         Its ``train`` notes are used.
-    minutes : float
-        Of training; the notes' transforms are computed before, if they are not cached.
+    minutes : float or None
+        Of training; the notes' transforms are computed before, if they are not cached. None: give ``epochs=``.
     seed : int
         Of weights and mixtures.
     device, folder
         As of `fit`.
-    features : str
-        ``"cqt24"`` or ``"cqt36"``.
+    features : str or ConstantQ
+        ``"cqt24"``, ``"cqt36"``, or an object.
+    network : dict, optional
+        Fields of `PitchNetConfig` that differ from its defaults.
     recolour : dict, optional
         Fields of `Recoloured`: random changes of the training notes.
+    n : tuple of int
+        The smallest and the largest number of notes in a mixture.
+    size : int
+        Mixtures in an epoch, all of them new.
     **options
-        Fields of `Training`.
+        Fields of `Training`, and `fit`'s ``augment`` and ``callback``.
 
     Returns
     -------
     model : torch.nn.Module
         Trained.
     history : History
-        A row an epoch of 4,096 mixtures.
+        A row an epoch.
     """
     classes = Classes(notes)
-    model = build("pitchnet", classes, features=get_features(features), seed=seed)
+    model = build("pitchnet", classes, features=get_features(features), seed=seed, **(network or {}))
     model.features.notes(notes)  # outside the minutes
+    first = 1_000_000 * (seed + 1)  # of the mixtures' seeds
 
     def fresh(epoch: int) -> VariedMixtures:
-        return VariedMixtures(notes, classes, size=EPOCH, seed=1_000_000 * (seed + 1) + epoch, pool=pools.train)
+        return VariedMixtures(notes, classes, n=n, size=size, seed=first + epoch, pool=pools.train)
 
+    valid = None
+    if pools.by != "mixture":
+        valid = Mixtures(notes, classes, n=5, size=500, seed=first, pool=pools.test)
     settings = {"epochs": LIMIT, "batch_size": 32, "lr": 2e-3, "schedule": "cosine", "seed": seed, "device": device}
-    settings |= {"time_limit": 60 * minutes, "cache_gb": 0, **options}
+    settings |= {"time_limit": 60 * minutes if minutes else None, "cache_gb": 0, "validate_every": 10, **options}
     seen_through = Recoloured(model.features, **recolour) if recolour else None
-    return model, fit(model, fresh, folder=folder, features=seen_through, **settings)
+    return model, fit(model, fresh, valid, folder=folder, features=seen_through, **settings)
 
 
 def make_tests(
@@ -103,12 +121,18 @@ def make_tests(
 
 
 def calibrate_on(
-    model: nn.Module, notes: NoteLibrary, pool: torch.Tensor, *, seed: int = 3
+    model: nn.Module,
+    notes: NoteLibrary,
+    pool: torch.Tensor,
+    *,
+    n: tuple[int, int] = (1, 10),
+    size: int = 1000,
+    seed: int = 3,
 ) -> tuple[Calibration, dict]:
     """Fit a calibration on mixtures of 1 to 10 notes of half of a pool, and score it on mixtures of the other half."""
     classes = model.classes
     halves = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)
-    sets = [VariedMixtures(notes, classes, size=1000, seed=seed + i, pool=half) for i, half in enumerate(halves)]
+    sets = [VariedMixtures(notes, classes, n=n, size=size, seed=seed + i, pool=half) for i, half in enumerate(halves)]
     device = next(model.parameters()).device
     outputs = [predict_all(model, CachedFeatures(s, model.features, device=device, limit_gb=0)) for s in sets]
     calibration = calibrate(*outputs[0])
@@ -123,11 +147,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         notes = load_library(options.library, root=options.root, **filters)
         other = load_library(notes.name, root=options.other, **filters) if options.other else None
         pools = split(notes, Classes(notes), by=options.split, seed=options.seed)
+        recolour = parse_recolour(options.recolour)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(notes, pools.report, sep="\n")
-    model, history = train(notes, pools, minutes=options.minutes, seed=options.seed, device=options.device)
+    print(notes, pools.report, sep="\n", flush=True)
+    model, history = train(
+        notes, pools, minutes=options.minutes, seed=options.seed, device=options.device, recolour=recolour,
+        folder=options.folder,
+    )  # fmt: skip
     device = describe_device(pick_device(options.device))
     results = Results(options.name, data=notes.name, profile=f"{options.minutes:g} minutes", device=device)
     table = []
@@ -136,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scores = evaluate(model, mixtures, device=options.device)
             results.add(
                 scores, mixtures, setting="pitchnet", model="pitchnet", split=name, seed=options.seed, history=history,
-                train_mixtures=EPOCH * history.epochs, curves=False,
+                train_mixtures=EPOCH * history.epochs, curves=(name, scores.n) == ("recording", 5),
             )  # fmt: skip
             row = {"split": name, "n": scores.n, "top_n_recall": scores.top_n_recall, "exact_match": scores.exact_match}
             table.append(row)
@@ -158,6 +186,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def parse_recolour(text: str) -> dict[str, float]:
+    """Return fields of `Recoloured` written as ``"level=6,equalizer=5"``.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a value is no number.
+    """
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        check_choice(name, [f.name for f in fields(Recoloured) if f.name != "features"], "change of training notes")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ValueError(f"--recolour takes NAME=NUMBER, but got {part!r}.") from None
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deeporch.train_recognizer", description=__doc__)
     add = parser.add_argument
@@ -166,10 +213,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--pitches", default=None, help="philharmonia: named or sounding")
     add("--other", default=None, help="folder of other takes, only to test on")
     add("--minutes", type=float, default=5.0, help="of training")
+    add("--recolour", default="", metavar="NAME=VALUE,…", help="change training notes: level=6,equalizer=5,detune=0.3")
     add("--split", default="mixture", choices=("mixture", "recording"), help="recording: hold recordings out")
     add("--test", type=int, default=1000, help="mixtures of each test")
     add("--seed", type=int, default=0)
     add("--device", default="auto")
+    add("--folder", default=None, help="keep the training's state here, so that the same command resumes it")
     add("--checkpoint", default=None, help="write the network here (.safetensors)")
     add("--figures", action="store_true", help="write the scores to figures/NAME.csv")
     add("--name", default="five_minutes", help="of the scores' file")

@@ -25,7 +25,7 @@ from .mixtures import Mixtures
 from .progress import progress
 from .recolour import Recoloured
 
-LOSSES = ("softmax", "bce")
+LOSSES = ("softmax", "bce", "asymmetric")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -37,7 +37,9 @@ class Training:
     batch_size: int = 16
     lr: float = 1e-3  # Adam's
     schedule: str = "constant"  # or "cosine", to zero over all epochs (or the time limit, if that is sooner)
-    loss: str = "softmax"  # cross-entropy of softmax against multi-hot / N (the study); "bce" (the follow-up)
+    loss: str = (
+        "softmax"  # cross-entropy of softmax against multi-hot / N (the study); "bce" (the follow-up); "asymmetric"
+    )
     l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
     l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
     amp: bool = True  # bfloat16 autocast, on CUDA only
@@ -140,7 +142,7 @@ def fit(
     features : optional
         What the training mixtures are seen through, if not the model's own features: `Recoloured` changes their notes.
     callback : callable, optional
-        Called a few times a second with what is known (epoch, step, loss, …); return True to stop.
+        Called a few times a second with what is known (epoch, seen, loss, …, and the model); return True to stop.
     **options
         Fields of `Training`.
 
@@ -286,7 +288,7 @@ class _Fit:
         if self.callback is None:
             return False
         state = {"epoch": epoch, "epochs": self.training.epochs, "seen": seen, "size": size, "loss": loss}
-        state |= {"recall": recall, "mixtures_per_second": seen / seconds, "history": self.rows}
+        state |= {"recall": recall, "mixtures_per_second": seen / seconds, "history": self.rows, "model": self.model}
         if self.callback(state):
             self.stopped = "by the callback"
             return True
@@ -403,13 +405,24 @@ def compute_loss(logits: torch.Tensor, target: torch.Tensor, loss: str = "softma
     ----------
     logits, target : torch.Tensor
         [batch, classes]; the target is multi-hot.
-    loss : {"softmax", "bce"}
+    loss : {"softmax", "bce", "asymmetric"}
         ``"softmax"``: cross-entropy of the softmax against multi-hot / N, in nats (the study). ``"bce"``: binary
-        cross-entropy of the sigmoids, averaged over classes (the follow-up).
+        cross-entropy of the sigmoids, averaged over classes (the follow-up). ``"asymmetric"``: the same, summed over
+        classes, in which absent classes count by their probability to the power of 4, less a margin of 0.05 [1]_.
+
+    References
+    ----------
+    .. [1] T. Ridnik, E. Ben-Baruch, N. Zamir, A. Noy, I. Friedman, M. Protter, L. Zelnik-Manor: Asymmetric loss for
+       multi-label classification, ICCV 2021.
     """
     if loss == "softmax":
         return functional.cross_entropy(logits, target / target.sum(1, keepdim=True).clamp(min=1))
-    return functional.binary_cross_entropy_with_logits(logits, target)
+    if loss == "bce":
+        return functional.binary_cross_entropy_with_logits(logits, target)
+    heard = logits.sigmoid()
+    absent = (heard - 0.05).clamp(min=0)
+    right = target * functional.logsigmoid(logits)
+    return -(right + (1 - target) * absent**4 * torch.log1p(-absent.clamp(max=1 - 1e-6))).sum(1).mean()
 
 
 @torch.inference_mode()

@@ -45,6 +45,17 @@ def signals(kind, mixtures, samples=65_024):
     return torch.from_numpy(audio.astype(np.float32))
 
 
+@pytest.mark.parametrize("when", [{}, {"onset": 0.6}, {"window": "random"}])
+def test_frames_that_hear_nothing_are_zero_as_computed(when, tiny_library):
+    late = Mixtures(tiny_library, Classes(tiny_library), n=2, size=20, seed=1, **when)
+    mel = Mel()
+    found = mel.of(late, range(20))
+    torch.testing.assert_close(found, mel(late.audio(range(20))), rtol=0, atol=0)
+    silent = (found[:, 0] == 0).all(1).sum(1)
+    assert silent.min() == 0 or when == {}
+    assert silent.max() > 20, "the shortest sounds 0.5 s of 1.47"
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", ["noise", "tones", "clicks", "mixtures"])
 def test_mel_equals_librosa(kind, device, mixtures):

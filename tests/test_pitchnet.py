@@ -6,8 +6,8 @@ import torch
 import deeporch as do
 from deeporch.constantq import ConstantQ
 from deeporch.metrics import count_right
-from deeporch.pitchnet import PitchNet
-from deeporch.recolour import Recoloured, shift
+from deeporch.pitchnet import AlongPitch, PitchNet
+from deeporch.recolour import Recoloured, listen, shift
 from deeporch.varied import VariedMixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
@@ -42,6 +42,19 @@ def test_sizes_and_shapes(classes):
     assert [tuple(t.shape) for t in auxiliary] == [(3, 6), (3, 88), (3, 10)]
     torch.testing.assert_close(net(x), logits)
     assert net(torch.rand(2, 1, 216, 40)).shape == (2, len(classes))
+
+
+@pytest.mark.parametrize(("reach", "pitches"), [(5, 20), (49, 20), (49, 88)])
+def test_the_conv_along_pitch_is_a_conv(reach, pitches):
+    ours = AlongPitch(6, 6, reach, groups=6)
+    theirs = torch.nn.Conv1d(6, 6, reach, padding=reach // 2, groups=6)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 6, pitches)
+    for conv in (ours, theirs):
+        conv(x).square().sum().backward()
+    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
 
 
 def test_the_stack_is_the_picture_moved_by_the_harmonics(classes):
@@ -181,3 +194,33 @@ def test_shift_moves_by_fractions_of_a_bin():
     amount = 1.5 * (2 * torch.rand(64, generator=torch.Generator().manual_seed(0)) - 1)
     centre = (moved[:, 0, :, 0] * torch.arange(50)).sum(1) / moved[:, 0, :, 0].sum(1)
     torch.testing.assert_close(centre, 25 + amount, atol=1e-4, rtol=0)
+
+
+def test_a_note_is_drawn_out_after_its_attack(tiny_library, classes):
+    mixtures = do.Mixtures(tiny_library, classes, n=2, size=3, seed=1)
+    plain = FEATURES.mix(mixtures, range(3))
+    factors = torch.tensor([[1.0, 1.0], [2.0, 2.0], [0.5, 0.5]])
+    found = FEATURES.mix(mixtures, range(3), stretch=factors)
+    torch.testing.assert_close(found[0], plain[0])
+    for frame, source in ((0, 0), (5, 5), (6, 6), (8, 7), (14, 10)):
+        torch.testing.assert_close(found[1, frame], plain[1, source])
+    for frame, source in ((5, 5), (6, 6), (7, 8), (10, 14)):
+        torch.testing.assert_close(found[2, frame], plain[2, source])
+    assert found[2, 11:].abs().max() == 0  # 16 frames are kept of each note: it has ended
+    by_colour = FEATURES.mix(mixtures, range(3), stretch=factors, colour=torch.ones(3, 2, FEATURES.bins))
+    torch.testing.assert_close(by_colour, found)
+    with pytest.raises(ValueError, match=r"stretch is a factor: it must be 1 or more, or 0 for none, but is 0\.5"):
+        Recoloured(FEATURES, stretch=0.5)
+    assert not torch.equal(Recoloured(FEATURES, stretch=2).of(mixtures, range(3)), FEATURES.of(mixtures, range(3)))
+
+
+def test_a_picture_can_be_heard(tiny_library, classes):
+    features = ConstantQ(frames=16)
+    x = features.of(do.Mixtures(tiny_library, classes, n=2, size=1, seed=2), [0])[0]
+    sound = listen(x, features, iterations=4)
+    assert sound.shape == (features.samples,)
+    again = features(sound[None])[0]
+    loud = x > 0.8
+    assert loud.sum() > 50
+    assert (again[loud] - x[loud]).abs().mean() < 0.05, "4 dB, where it is loud"
+    torch.testing.assert_close(listen(x, features, iterations=4), sound)

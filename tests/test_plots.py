@@ -1,17 +1,20 @@
 import re
+from itertools import combinations
 
 import matplotlib.pyplot
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.image import imread
 
 from deeporch import plots
 from deeporch.features import Mel
 from deeporch.metrics import mistakes, score
 from deeporch.mixtures import Classes, Mixtures
-from deeporch.results import Results
+from deeporch.results import Results, load_results
 from deeporch.training import History
 
 NAMES = ("01_cnn_instruments", "02_cnn_one_class_per_file", "05_mixtures_2_3_5_10")
@@ -145,6 +148,63 @@ def test_style_stays_inside():
     with plots.style(dark=True):
         assert matplotlib.rcParams["axes.facecolor"] == "#181818"
     assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_are_dark_in_a_dark_style_and_light_outside(folder, tmp_path):
+    for name in NAMES:
+        table = load_results(name, folder)
+        with plots.style(dark=True):
+            dark = plots.FIGURES[name](table)
+            assert plots.ink() == "#dddddd"
+        light = plots.FIGURES[name](table)
+        for figure, background in ((dark, "#181818"), (light, "#ffffff")):
+            assert to_hex(figure.get_facecolor()) == background
+            for ax in figure.findobj(Axes):
+                shown = [*ax.lines, ax.title, ax.xaxis.label, *ax.get_xticklabels(), *ax.collections]
+                colours = [artist.get_color() for artist in shown if hasattr(artist, "get_color")]
+                assert [c for c in colours if np.size(c) and contrast(c, background) < 2] == []
+        before = plots.save(light, "light", tmp_path).read_bytes()
+        assert plots.save(dark, "dark", tmp_path).read_bytes() != before
+    with plots.style(dark=True), plots.style(dark=False):
+        assert plots.ink() == "black"
+    assert plots.new_figure(dark=True)[1].get_facecolor() == to_rgba("#181818")
+
+
+# Of C. Machado and others, A physiologically-based model for simulation of color vision deficiency (2009), full degree.
+VISION = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(colour):
+    values = np.array(to_rgb(colour if isinstance(colour, str) else np.ravel(colour)[:3]))
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other):
+    """Return the contrast ratio of the W3C's guidelines, 1 to 21."""
+    dark, bright = sorted((TO_XYZ @ linear(colour))[1] for colour in (one, other))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def lab(rgb):
+    x, y, z = np.cbrt(TO_XYZ @ np.clip(rgb, 0, 1) / (0.9505, 1, 1.089))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_colours_differ_for_colour_blind_readers(vision):
+    for palette in (plots.COLOURS, plots.SPLIT_COLOURS.values(), plots.FAMILY_COLOURS.values()):
+        seen = [lab(np.array(VISION[vision]) @ linear(colour)) for colour in palette]
+        assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 10, "four just noticeable differences"
+
+
+def test_colours_stand_out_on_dark():
+    assert min(contrast(colour, "#181818") for colour in plots.COLOURS) > 3
 
 
 def test_exit_codes_and_sentences(folder, tmp_path, monkeypatch, capsys):

@@ -91,3 +91,11 @@ def test_instrument_table_has_the_study_where_it_has_the_instrument(scores):
 def test_the_committed_readme_equals_the_committed_csvs():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert report.results_table() in text
+
+
+def test_other_takes_stand_beside_the_held_out_recordings(tmp_path):
+    values = {"mixture": 0.9, "recording": 0.8, "other takes": 0.7}
+    rows = [{"setting": "pitchnet", "n": 5, "split": s, "seed": 0, "value": v} for s, v in values.items()]
+    write_csv(tmp_path, "07_recognizer", rows)
+    (line,) = report.results_table(tmp_path).split("\n")[2:]
+    assert line.startswith("| PitchNet, the long run | 5 | 72.6 % | – | 90.0 % | 80.0 % (other takes: 70.0 %) |")

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
 def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "load_library", lambda *_, **__: tiny_library)
     monkeypatch.setattr(module, "EPOCH", 256)
+    monkeypatch.setitem(module.train.__kwdefaults__, "size", 256)
     path = tmp_path / "tiny.safetensors"
     command = [
         "--minutes",
@@ -56,3 +57,12 @@ def test_other_takes_are_tested_only_where_their_class_was_trained(tiny_library)
 def test_a_missing_library_is_named(capsys):
     assert module.main(["--library", "philharmonya"]) == 1
     assert "did you mean 'philharmonia'" in capsys.readouterr().err
+
+
+def test_changes_of_training_notes_are_read_and_mistakes_named(capsys):
+    assert module.parse_recolour("level=6, detune=0.3") == {"level": 6, "detune": 0.3}
+    assert module.parse_recolour("") == {}
+    assert module.main(["--library", "soundfont", "--recolour", "detun=1"]) == 1
+    assert "did you mean 'detune'" in capsys.readouterr().err
+    assert module.main(["--library", "soundfont", "--recolour", "level=loud"]) == 1
+    assert "NAME=NUMBER, but got 'level=loud'" in capsys.readouterr().err

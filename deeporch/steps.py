@@ -1,0 +1,148 @@
+"""What each choice in PitchNet is worth: one change at a time, ``python -m deeporch.steps``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from .augment import SpecAugment
+from .checks import check_choice
+from .constantq import ConstantQ
+from .environment import describe_device
+from .library import NoteLibrary, load_library
+from .mixtures import Classes, Split, split
+from .progress import progress
+from .results import ROOT, Results, load_results
+from .train_recognizer import EPOCH, make_tests, train
+from .training import History, evaluate, pick_device
+
+EXPERIMENT = "07_steps"
+SECOND = ConstantQ(frames=44)  # 1.01 s: what the shortest recordings hold
+COLOURS = {"level": 6.0, "equalizer": 5.0}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change against the network that `STEPS` begins with: options of `train`, and whether weights are averaged."""
+
+    name: str
+    options: dict[str, object] = field(default_factory=dict)
+    averaged: bool = False
+
+
+STEPS = (
+    Step("as it is"),
+    Step("1 s window", {"features": SECOND}),
+    Step("durations", {"recolour": {"stretch": 2.5}}),
+    Step("level and equalizer", {"recolour": COLOURS}),
+    Step("level, equalizer, detuning", {"recolour": {**COLOURS, "detune": 0.3}}),
+    Step("noise and room", {"recolour": {"noise": 0.3, "room": 1.0}}),
+    Step("SpecAugment", {"augment": SpecAugment(frequency=0.1, time=0.2)}),
+    Step("binary cross-entropy", {"loss": "bce"}),
+    Step("asymmetric loss", {"loss": "asymmetric"}),
+    Step("no auxiliary heads", {"network": {"auxiliary": 0.0}}),
+    Step("36 bins an octave", {"features": "cqt36"}),
+    Step("harmonics 1 to 5", {"network": {"harmonics": (1, 2, 3, 4, 5)}}),
+    Step("harmonics to 12", {"network": {"harmonics": (0.5, *range(1, 13))}}),
+    Step("half the width", {"network": {"width": 48, "hidden": 24, "channels": 16}}),
+    Step("1.5 x the width", {"network": {"width": 144, "hidden": 72, "channels": 48}}),
+    Step("blocks of an octave", {"network": {"reach": 25}}),
+    Step("one block", {"network": {"blocks": 1}}),
+    Step("five notes only", {"n": (5, 5)}),
+    Step("L2 1e-5", {"l2": 1e-5}),
+    Step("averaged weights", averaged=True),
+)
+
+
+def take_step(
+    step: Step, notes: NoteLibrary, pools: Split, *, epochs: int, seed: int = 0, device: str = "auto"
+) -> tuple[nn.Module, History]:
+    """Train a PitchNet with one change, for some epochs of 4,096 mixtures; return it and its history."""
+    if not step.averaged:
+        return train(notes, pools, minutes=None, epochs=epochs, seed=seed, device=device, **step.options)
+    kept: list[AveragedModel] = []
+
+    def average(state: dict) -> None:
+        model = state["model"]
+        if not kept:
+            kept.append(AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.98), use_buffers=True))
+        kept[0].update_parameters(model)
+
+    _, history = train(
+        notes, pools, minutes=None, epochs=epochs, seed=seed, device=device, callback=average, **step.options
+    )
+    return kept[0].module.eval(), history
+
+
+def run_steps(
+    notes: NoteLibrary,
+    other: NoteLibrary | None,
+    *,
+    steps: Sequence[Step] = STEPS,
+    epochs: int = 12,
+    seed: int = 0,
+    test: int = 1000,
+    device: str = "auto",
+    folder: str | Path = ROOT / "figures",
+) -> Path:
+    """Train and score every step that the table in a folder does not have yet; the table is written after each."""
+    pools = split(notes, Classes(notes), by="recording", seed=seed)
+    tests = make_tests(notes, pools, other=other, size=test)
+    results = Results(
+        EXPERIMENT, data=notes.name, profile=f"{epochs} epochs", device=describe_device(pick_device(device))
+    )
+    path = Path(folder) / f"{EXPERIMENT}.csv"
+    if path.is_file():
+        results.parts.append(load_results(EXPERIMENT, folder))
+    done = set() if not results.parts else set(results.table["setting"])
+    for step in progress([s for s in steps if s.name not in done], desc="steps", unit="step"):
+        model, history = take_step(step, notes, pools, epochs=epochs, seed=seed, device=device)
+        weights = sum(p.numel() for p in model.parameters())
+        for name, sets in tests.items():
+            mixtures = next(m for m in sets if m.n == 5)
+            results.add(
+                evaluate(model, mixtures, device=device), mixtures, setting=step.name, model="pitchnet", split=name,
+                seed=seed, history=history, train_mixtures=EPOCH * epochs, curves=False,
+                more=[("weights", "", weights)],
+            )  # fmt: skip
+        path = results.save(folder)
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Take the steps that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m deeporch.steps", description=__doc__)
+    add = parser.add_argument
+    add("steps", nargs="*", metavar="STEP", help="names in deeporch/steps.py (default: all)")
+    add("--library", default="default", help="soundfont, philharmonia, … (default: $DEEPORCH_LIBRARY, or soundfont)")
+    add("--root", default=None, help="folder of its recordings")
+    add("--pitches", default=None, help="philharmonia: named or sounding")
+    add("--other", default=None, help="folder of other takes, only to test on")
+    add("--epochs", type=int, default=12, help="of 4,096 mixtures")
+    add("--seed", type=int, default=0)
+    add("--device", default="auto")
+    add("--folder", default=ROOT / "figures", help="where the table goes")
+    options = parser.parse_args(arguments)
+    try:
+        steps = [
+            next(s for s in STEPS if s.name == check_choice(n, [s.name for s in STEPS], "step")) for n in options.steps
+        ]
+        filters = {"pitches": options.pitches} if options.pitches else {}
+        notes = load_library(options.library, root=options.root, **filters)
+        other = load_library(notes.name, root=options.other, **filters) if options.other else None
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    chosen = {"steps": steps or STEPS, "epochs": options.epochs, "seed": options.seed, "device": options.device}
+    print(f"written: {run_steps(notes, other, folder=options.folder, **chosen)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
