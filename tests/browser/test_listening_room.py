@@ -76,7 +76,7 @@ def test_a_mixture_can_be_played(room):
     assert 0.05 < played["time"] < 1
     assert explorer.locator("audio").count() == 4
     assert explorer.locator("svg[role=img]").count() == 3
-    assert explorer.locator("strong", has_text="tiny").is_visible()
+    assert explorer.locator("strong", has_text="soundfont").is_visible()
     assert explorer.locator("td[aria-label=right], td[aria-label=wrong]").count() == 3
     room.shot("mixture_explorer", explorer)
 
