@@ -17,7 +17,7 @@ from .constantq import ConstantQ
 from .decisions import Calibration, calibrate, score_open
 from .environment import describe_device
 from .features import CachedFeatures, get_features
-from .library import NoteLibrary, load_library
+from .library import NoteLibrary, combine, load_library
 from .mixtures import Classes, Mixtures, Split, split
 from .models import build
 from .recolour import Recoloured
@@ -145,7 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         filters = {"pitches": options.pitches} if options.pitches else {}
         notes = load_library(options.library, root=options.root, **filters)
-        other = load_library(notes.name, root=options.other, **filters) if options.other else None
+        if options.also:
+            second = load_library(options.also, **(filters if options.also == "philharmonia" else {}))
+            notes = combine([notes, second], name=f"{notes.name} + {second.name}")
+        other = load_library(options.library, root=options.other, **filters) if options.other else None
         pools = split(notes, Classes(notes), by=options.split, seed=options.seed)
         recolour = parse_recolour(options.recolour)
     except (OSError, ValueError) as error:
@@ -210,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--library", default="default", help="soundfont, philharmonia, … (default: $DEEPORCH_LIBRARY, or soundfont)")
     add("--root", default=None, help="folder of its recordings")
+    add("--also", default=None, metavar="LIBRARY", help="a second library to train on, where $DEEPORCH_…_ROOT says")
     add("--pitches", default=None, help="philharmonia: named or sounding")
     add("--other", default=None, help="folder of other takes, only to test on")
     add("--minutes", type=float, default=5.0, help="of training")

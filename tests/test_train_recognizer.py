@@ -66,3 +66,12 @@ def test_changes_of_training_notes_are_read_and_mistakes_named(capsys):
     assert "did you mean 'detune'" in capsys.readouterr().err
     assert module.main(["--library", "soundfont", "--recolour", "level=loud"]) == 1
     assert "NAME=NUMBER, but got 'level=loud'" in capsys.readouterr().err
+
+
+def test_two_libraries_are_trained_on_together(cache, tiny_library, monkeypatch):
+    monkeypatch.setattr(module, "load_library", lambda name, **_: tiny_library)
+    seen = []
+    monkeypatch.setattr(module, "train", lambda notes, pools, **_: seen.append(notes) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        module.main(["--library", "soundfont", "--also", "philharmonia"])
+    assert (len(seen[0]), seen[0].name) == (2 * len(tiny_library), "tiny + tiny")
