@@ -69,7 +69,7 @@ class OrchestrationExplorer(Room):
     solutions : list of Solution
         What the last search found, the best first.
     curve : list of (int, float)
-        Mixtures compared so far, and the best distance then.
+        Mixtures compared so far, and the best distance then, with what each note costs.
     message : Message
         Its ``text`` says how the search ended, or what went wrong.
     """
@@ -253,7 +253,8 @@ class OrchestrationExplorer(Room):
         points = [*self.curve[::step], *self.curve[-1:]]
         compared, best = zip(*points, strict=True) if points else ((), ())
         line = ("best", compared, best)
-        self._curve.value = pictures.curves([line], xlabel="mixtures compared", ylabel=f"distance ({self.distance})")
+        label = f"distance ({self.distance}) with the notes' costs"
+        self._curve.value = pictures.curves([line], xlabel="mixtures compared", ylabel=label)
 
     def _show(self) -> None:
         """Show the target and the solutions anew."""

@@ -76,7 +76,7 @@ def test_a_mixture_can_be_played(room):
     assert 0.05 < played["time"] < 1
     assert explorer.locator("audio").count() == 4
     assert explorer.locator("svg[role=img]").count() == 3
-    assert explorer.locator("strong", has_text="tiny").is_visible()
+    assert explorer.locator("strong", has_text="soundfont").is_visible()
     assert explorer.locator("td[aria-label=right], td[aria-label=wrong]").count() == 3
     room.shot("mixture_explorer", explorer)
 
@@ -239,3 +239,9 @@ def test_every_control_has_a_name(room):
         .map((e) => e.outerHTML)"""
     for name in ("MixtureExplorer", "EarTest", "TrainingMonitor", "OrchestrationExplorer"):
         assert widget(room, name).evaluate(nameless) == []
+
+
+def test_the_log_has_no_traceback(lab):
+    log = lab.log.read_text()
+    assert "Kernel started" in log
+    assert "Traceback" not in log
