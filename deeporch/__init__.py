@@ -20,7 +20,7 @@ Data flows one way: sources -> library -> mixtures -> features -> models -> trai
 
 And from the other end, from a sound to a score::
 
-    solutions = do.orchestrate("bell.wav", notes, orchestra="Fl Ob ClBb|BClBb Bn Hn TpC Vn Va Vc Cb")
+    solutions = do.orchestrate("bell.wav", notes, orchestra="Fl Ob|EH ClBb Bn Hn TpC Vn Va Vc Cb")
     solutions[0].to_wav("bell_orchestrated.wav")            # the players seated on the stage
     solutions[0].to_musicxml("bell.musicxml")               # opens in MuseScore
 

@@ -91,7 +91,7 @@ def gallery(folder: str | Path | None = None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write figures/README.md."""
+    """Write the gallery, figures/README.md; return 1 if a figure has no sentence."""
     if list(sys.argv[1:] if arguments is None else arguments):
         print("usage: python -m deeporch.gallery", file=sys.stderr)
         return 2
