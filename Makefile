@@ -32,7 +32,9 @@ test: $(DONE) lint ## Check everything: style, modules, and every notebook from 
 	@$(PY) -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=10 $(ARGS)
 
 lab: $(DONE) ## Open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab notebooks $(ARGS)
+	@$(PY) -m jupyterlab notebooks $(UPLOADS) $(ARGS)
+
+UPLOADS := --ServerApp.tornado_settings="{'websocket_max_message_size': 104857600}" # sounds of up to 100 MB, not 10
 
 bench: $(DONE) ## Measure how fast mixtures and features are made
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
