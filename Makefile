@@ -3,11 +3,13 @@
 #   PYTHON=python3.12       the interpreter .venv is made with
 #   PROFILE=laptop          quick (default), laptop or gpu: see notebooks/profiles/
 #   NOTEBOOKS="01 02"       which notebooks to run (default: all)
+#   TARGET=bell.wav         the sound to orchestrate
 #   ARGS="-p SEED=1"        passed on to the command
 
 PYTHON    ?= python3
 PROFILE   ?= quick
 NOTEBOOKS ?=
+TARGET    ?=
 ARGS      ?=
 
 VENV := .venv
@@ -15,13 +17,13 @@ PY   := $(VENV)/bin/python
 DONE := $(VENV)/.done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab bench figures five-minutes lint
+.PHONY: help setup run test lab orchestrate bench figures five-minutes lint
 .DELETE_ON_ERROR:
 
 help: ## This list
 	@echo 'make <target> [PYTHON=python3.12] [PROFILE=quick|laptop|gpu] [NOTEBOOKS="01 02"] [ARGS="…"]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(DONE) ## Make .venv and install everything in it (once, a few minutes)
 
@@ -36,11 +38,16 @@ lab: $(DONE) ## Open the notebooks in JupyterLab
 
 UPLOADS := --ServerApp.tornado_settings="{'websocket_max_message_size': 104857600}" # sounds of up to 100 MB, not 10
 
+orchestrate: $(DONE) ## Orchestrate a sound: make orchestrate TARGET=bell.wav
+	@test -n "$(TARGET)" || { echo "Name the sound: make orchestrate TARGET=bell.wav." >&2; exit 2; }
+	@$(PY) -m deeporch.orchestrate "$(TARGET)" $(ARGS)
+
 bench: $(DONE) ## Measure how fast mixtures and features are made
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
 
-figures: $(DONE) ## Redraw every figure, and the README's table, from figures/*.csv
+figures: $(DONE) ## Redraw every figure, their gallery and the README's table from figures/*.csv
 	@$(PY) -m deeporch.plots $(ARGS)
+	@$(PY) -m deeporch.gallery
 	@$(PY) -m deeporch.report
 
 five-minutes: $(DONE) ## Train a recognizer for five minutes and compare it with the study

@@ -17,6 +17,17 @@ one breath::
     recognizer.predict("chord.wav", n=3)                    # ranked [(instrument, pitch, probability)]
 
 Data flows one way: sources -> library -> mixtures -> features -> models -> training -> metrics -> results -> plots.
+
+And from the other end, from a sound to a score::
+
+    solutions = do.orchestrate("bell.wav", notes, orchestra="Fl Ob ClBb|BClBb Bn Hn TpC Vn Va Vc Cb")
+    solutions[0].to_wav("bell_orchestrated.wav")            # the players seated on the stage
+    solutions[0].to_musicxml("bell.musicxml")               # opens in MuseScore
+
+Here it flows: target -> segments -> stages -> ranking -> solutions -> score, export.
+
+Without Python: ``make lab`` opens the notebooks, ``python -m deeporch.orchestrate bell.wav -o bell`` writes every file
+of an orchestration. To add a network, a feature or a library of notes, see CONTRIBUTING.md.
 """
 
 from .audit import audit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 
 from .search import OutOfBudget, Task
@@ -53,20 +55,17 @@ def genetic(
     if start is not None:
         people[: len(start)] = start[:population]
     best, best_score = people[0], float("inf")
-    try:
+    with suppress(OutOfBudget):
         for _ in range(generations):
             people = _valid(task, people)
-            counts = (people != task.rest).sum(1)
             mixtures = torch.cat([task.mixture(part) for part in people.split(64)])
-            scores = task.score(mixtures, counts)
+            scores = task.score(mixtures, (people != task.rest).sum(1))
             top = int(scores.argmin())
             if scores[top] < best_score:
                 best, best_score = people[top].clone(), float(scores[top])
                 task.keep(best, best_score)
             people = _children(task, people, scores, crossover, mutation, rest)
             people[0] = best
-    except OutOfBudget:
-        pass
     return best
 
 

@@ -19,7 +19,7 @@ from .library import NoteLibrary, load_library
 from .orchestra import ORCHESTRA, candidates, fix, note_filters, parse_orchestra
 from .partials import cents_off, find_partials
 from .progress import progress as progress_bar
-from .ranking import choose, exact
+from .ranking import choose, exact, pick
 from .search import Budget, Progress, Task
 from .segments import find_segments
 from .solutions import Solution, SolutionNote
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __path__: list[str] = []  # the package imports this module for `deeporch.orchestrate`; so `python -m` does not warn
 
 SHORTEST, LONGEST = 0.05, 60.0  # seconds of a target
+CLEAR = 0.05  # of the strongest partial: what is weaker is not tuned to
 
 
 def orchestrate(
@@ -80,7 +81,8 @@ def orchestrate(
     solutions : int
         How many to return at most.
     diversity : float
-        How much worse a solution may be, relative to the best, for being wholly different from those before it.
+        How much worse a solution may be, relative to the median of what was found, for being wholly different from
+        those before it.
     min_notes, max_notes : int
         How many players play.
     note_cost : float, optional
@@ -103,7 +105,8 @@ def orchestrate(
         Whether the target is one sound, or one is orchestrated from each onset to the next; or the times themselves.
         ``"auto"``: at onsets if it is longer than four seconds.
     continuity : float
-        How much worse a segment's orchestration may be, relative to its best, to save every player a leap of an octave.
+        How much worse a segment's orchestration may be, relative to the median of what was found, to save every player
+        a leap of an octave.
     evaluations : int, optional
         Most mixtures that are compared with the target.
     seconds : float, optional
@@ -147,7 +150,7 @@ def orchestrate(
     try:
         for k, (begin, end) in enumerate(spans):
             part = sound[round(begin * notes.sample_rate) : round(end * notes.sample_rate)]
-            partials, _ = find_partials(part, notes.sample_rate, threshold=partial_filter)
+            partials, _ = find_partials(part, notes.sample_rate, threshold=partial_filter or CLEAR)
             filters = note_filters(notes, partials=partials, partial_filter=partial_filter, **options)
             choices, must_play = fix(notes, players, candidates(notes, players, filters), fixed)
             cents = cents_off(notes.table["midi"].to_numpy(), partials) if retune else None
@@ -164,7 +167,8 @@ def orchestrate(
         if not any(task.found for task in tasks):
             raise
     found = choose(tasks, spans, count=solutions, diversity=diversity, continuity=continuity)
-    return exact(found, players, measure, sound, notes)[:solutions]
+    heard = exact(found, players, measure, sound, notes)
+    return pick(heard, solutions, diversity, measure.note_cost if note_cost is None else note_cost)
 
 
 def _check_options(

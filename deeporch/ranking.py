@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import torch
 
-from .distances import Distance
+from .distances import SAMPLE_RATE, Distance
 from .library import NoteLibrary
 from .search import Task
 from .segments import movement, smoothest_path, tie
 from .solutions import Solution, SolutionNote
+from .spectra import LONGEST, Spectrum
 
 DEEP = 400  # of what was found for a segment, how many are looked at
-SPARE = 4  # times as many solutions are rendered as are returned
+SPARE = 4  # times as many different solutions are heard as are returned,
+NEAREST = 16  # and so many that may differ little
+REPEATED = 0.1  # of the median distance: what a segment pays for each time its notes were chosen before
 
 
 def choose(
@@ -26,7 +31,7 @@ def choose(
     diversity: float,
     continuity: float,
 ) -> list[list[SolutionNote]]:
-    """Return the notes of so many solutions, each good and unlike those before it.
+    """Return the notes of solutions that deserve to be heard: the best, and good ones unlike those before them.
 
     Parameters
     ----------
@@ -35,34 +40,51 @@ def choose(
     spans : sequence of (float, float)
         Where segments begin and end, in seconds.
     count : int
-        Of solutions.
+        How many solutions are wanted in the end; more are returned.
     diversity : float
-        What a solution pays for sharing all its notes with an earlier one, relative to the best distance.
+        What a solution pays for sharing all its notes with an earlier one, relative to the median distance.
     continuity : float
-        What a solution pays if all players leap an octave, relative to the best distance.
+        What a solution pays if all players leap an octave, relative to the median distance.
     """
+    spans = [span for task, span in zip(tasks, spans, strict=False) if task.found]
     tasks = [task for task in tasks if task.found]
     ranked = [task.ranked()[:DEEP] for task in tasks]
     costs = [np.array([score for score, _ in each]) for each in ranked]
     plays = [torch.stack([assignment for _, assignment in each]) for each in ranked]
-    scale = float(np.mean([abs(cost[0]) for cost in costs])) or 1.0
+    scale = float(np.mean([np.median(cost) for cost in costs]))
     midis = [_midi(task, play) for task, play in zip(tasks, plays, strict=True)]
     moves = [continuity * scale * movement(a, b) for a, b in pairwise(midis)]
     sets = [_memberships(task, play) for task, play in zip(tasks, plays, strict=True)]
+    paths = _paths(costs, moves, sets, NEAREST, 0.0, scale)
+    paths += _paths(costs, moves, sets, SPARE * count, diversity * scale, scale)
+    return [
+        _notes(tasks, spans, [play[i] for play, i in zip(plays, path, strict=True)]) for path in dict.fromkeys(paths)
+    ]
+
+
+def _paths(
+    costs: Sequence[np.ndarray], moves: Sequence[np.ndarray], sets: Sequence[np.ndarray], count: int, diversity: float,
+    scale: float,
+) -> list[tuple[int, ...]]:  # fmt: skip
+    """Return one choice a segment, `count` times: the least costly, then others that pay for being alike."""
+    paid = [cost.copy() for cost in costs]
     alike = [np.zeros(len(cost)) for cost in costs]
-    found, known = [], set()
-    for _ in range(4 * count):
-        path = smoothest_path([c + diversity * scale * a for c, a in zip(costs, alike, strict=True)], moves)
-        for k, i in enumerate(path):
-            shared = sets[k] @ sets[k][i]
-            alike[k] = np.maximum(alike[k], shared / (sets[k].sum(1) + sets[k][i].sum() - shared))
-            alike[k][i] = max(alike[k][i], 1) * 2  # so that a lone alternative is taken before a repetition
-        if tuple(path) not in known:
-            known.add(tuple(path))
-            found.append(_notes(tasks, spans, [play[i] for play, i in zip(plays, path, strict=True)]))
-        if len(found) == count:
+    paths = {}
+    for _ in range(2 * count):
+        path = smoothest_path([c + diversity * a for c, a in zip(paid, alike, strict=True)], moves)
+        paths[tuple(path)] = None
+        if len(paths) == count:
             break
-    return found
+        for k, i in enumerate(path):
+            paid[k][i] += REPEATED * scale
+            alike[k] = np.maximum(alike[k], jaccard(sets[k], sets[k][i]))
+    return list(paths)
+
+
+def jaccard(sets: np.ndarray, one: np.ndarray) -> np.ndarray:
+    """Return how much of two sets is common to both, 0 to 1: of each row of `sets` [sets, members] and `one`."""
+    shared = sets @ one
+    return shared / np.maximum(sets.sum(1) + one.sum() - shared, 1)
 
 
 def _midi(task: Task, plays: torch.Tensor) -> np.ndarray:
@@ -104,16 +126,48 @@ def exact(
 ) -> list[Solution]:
     """Return solutions, the best first, with the distance of what they sound like from the target."""
     seconds = len(sound) / notes.sample_rate
-    solutions = []
-    for each in found:
-        draft = Solution(tuple(each), tuple(players), notes, 0.0, measure.name, seconds)
-        heard = torch.from_numpy(draft.render())
-        solutions.append(
-            Solution(draft.notes, draft.orchestra, notes, between(measure, sound, heard), measure.name, seconds)
-        )
+    drafts = [Solution(tuple(each), tuple(players), notes, 0.0, measure.name, seconds) for each in found]
+    heard = (torch.from_numpy(draft.render()) for draft in drafts)
+    solutions = [
+        replace(draft, distance=between(measure, sound, audio)) for draft, audio in zip(drafts, heard, strict=True)
+    ]
     return sorted(solutions, key=lambda solution: solution.distance)
 
 
+def pick(solutions: Sequence[Solution], count: int, diversity: float, note_cost: float) -> list[Solution]:
+    """Return the best solutions that are unlike each other, the best first.
+
+    Parameters
+    ----------
+    solutions : sequence of Solution
+        With their distances.
+    count : int
+        How many.
+    diversity : float
+        As in `choose`.
+    note_cost : float
+        By which share each note lengthens the distance.
+    """
+    if not solutions:
+        return []
+    names = [{(note.player, note.instrument, note.midi, round(note.onset, 3)) for note in s.notes} for s in solutions]
+    members = {name: i for i, name in enumerate(sorted(set().union(*names)))}
+    sets = np.array([[name in each for name in members] for each in names], dtype=float)
+    scores = np.array([s.distance * (1 + note_cost) ** (len(s.notes)) for s in solutions])
+    alike, chosen = np.zeros(len(solutions)), []
+    while len(chosen) < min(count, len(solutions)):
+        total = scores + diversity * np.median(scores) * alike
+        total[chosen] = np.inf
+        chosen.append(int(total.argmin()))
+        alike = np.maximum(alike, jaccard(sets, sets[chosen[-1]]))
+    order = sorted(chosen, key=lambda i: scores[i])
+    return [solutions[i] for i in order]
+
+
 def between(measure: Distance, target: torch.Tensor, sound: torch.Tensor) -> float:
-    """Return the distance of two sounds of one length; of long ones, the mean over four-second parts."""
-    return float(measure(target, sound[None])[0])
+    """Return the distance of two sounds of one length; of bands of more than four seconds, the mean over parts."""
+    if isinstance(measure.energy, Spectrum):
+        return float(measure(target, sound[None])[0])
+    parts = max(1, math.ceil(len(target) / (LONGEST * SAMPLE_RATE) - 1e-9))
+    pairs = zip(target.tensor_split(parts), sound.tensor_split(parts), strict=True)
+    return float(np.mean([float(measure(a, b[None])[0]) for a, b in pairs]))

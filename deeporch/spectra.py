@@ -157,7 +157,7 @@ class Spectrum:
     def of_notes(self, notes: NoteLibrary, seconds: float = LONGEST, rows: np.ndarray | None = None) -> torch.Tensor:
         """Return the energy of a library's notes, cut to `seconds`: float32 [rows, 1, bands]."""
         rows = np.arange(len(notes)) if rows is None else rows
-        return torch.cat([self(notes.audio[torch.from_numpy(part)], seconds) for part in _batches(rows)])
+        return _spectra(self, notes, seconds, rows.astype(np.int64).tobytes())
 
     @property
     def exact(self) -> Spectrum:
@@ -191,6 +191,14 @@ def slot_weights(frames: int, step: float, seconds: float) -> torch.Tensor:
 
 def _batches(rows: np.ndarray) -> list[np.ndarray]:
     return [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
+
+
+@lru_cache(maxsize=2)
+def _spectra(spectrum: Spectrum, notes: NoteLibrary, seconds: float, rows: bytes) -> torch.Tensor:
+    """Return the energy of some notes; that of the last two durations is kept, since targets often share theirs."""
+    batches = _batches(np.frombuffer(rows, dtype=np.int64))
+    batches = progress(batches, desc="spectra", unit=f" x {BATCH} notes", leave=False)
+    return torch.cat([spectrum(notes.audio[torch.tensor(part)], seconds) for part in batches])
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCREEN = 96  # of a player's notes, how many are compared with the target: those that fit best what is missing
 PATIENCE = 30  # disturbances without a gain after which the search ends
+RUNNERS_UP = 3  # of each exchange, so many are remembered, so that there is something to choose from
 GAIN = 1e-6  # what a move must gain
 TRUST = 0.02  # of the network's log-probabilities beside a spectral correlation of 0 to 1
 LOUD, MIDDLE = 0.66, 0.33  # probabilities above which the follow-up plays ff and mf
@@ -209,6 +210,7 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
     assignment = assignment.clone()
     count = int((assignment != task.rest).sum())
     score = float(task.score(task.mixture(assignment)[None], count)[0])
+    task.keep(assignment, score)
     players = [p for p, choices in enumerate(task.choices) if len(choices)]
     idle, turn = 0, 0
     order = [players[i] for i in torch.randperm(len(players), generator=task.generator).tolist()]
@@ -229,10 +231,11 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
             continue
         scores = task.score(base + task.views[options], counts)
         best = int(scores.argmin())
+        for i in scores.topk(min(RUNNERS_UP, len(scores)), largest=False).indices.tolist():
+            others[p] = options[i]
+            task.keep(others, float(scores[i]))
         if scores[best] < score - GAIN and options[best] != assignment[p]:
             assignment[p], score, idle = options[best], float(scores[best]), 1
-            task.keep(assignment, score)
-    task.keep(assignment, score)
     return assignment, score
 
 

@@ -1,0 +1,108 @@
+"""The gallery, figures/README.md: each figure, what it shows, and the command that makes it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .files import write_text
+from .results import ROOT
+
+# In the order of the page: what a figure shows, in one sentence, and what measures it again (a figure with a CSV is
+# redrawn from it by `make figures`).
+FIGURES: dict[str, tuple[str, str]] = {
+    "front": (
+        "Five held-out notes at once: their waveform, a constant-Q in which each point has the colours of the "
+        "notes that sound there, and what a network hears.",
+        "python -m deeporch.front",
+    ),
+    "01_cnn_instruments": (
+        "Two notes, instruments as classes: the share of each instrument's notes that the study's CNN recognises, in "
+        "recordings it was trained on and in held-out ones, and recall over training.",
+        "make run PROFILE=laptop NOTEBOOKS=01",
+    ),
+    "02_cnn_one_class_per_file": (
+        "Two notes, one class per file as in the study, beside its 86.6 %, and one class per note.",
+        "make run PROFILE=laptop NOTEBOOKS=02",
+    ),
+    "03_resnet": (
+        "The CNN beside residual networks: recall over training, and where each ends.",
+        "make run PROFILE=laptop NOTEBOOKS=03",
+    ),
+    "04_cnn_lstm_cnn": (
+        "Networks with an LSTM beside the study's published values, with its axes as published and corrected.",
+        "make run PROFILE=laptop NOTEBOOKS=04",
+    ),
+    "05_mixtures_2_3_5_10": (
+        "Mixtures of 2, 3, 5 and 10 notes: losses, recall beside the study's, accuracy by instrument, and which "
+        "instruments are mistaken for which.",
+        "make run PROFILE=laptop NOTEBOOKS=05",
+    ),
+    "06_regularization": (
+        "Who overfits: loss in training and on new mixtures under each remedy, and recall at the end.",
+        "make run PROFILE=laptop NOTEBOOKS=06",
+    ),
+    "five_minutes": (
+        "Five minutes of training a network that listens along log-frequency, beside the study's recall by N.",
+        "make five-minutes",
+    ),
+    "07_recognizer": (
+        "The recognizer on heard recordings, on other dynamics and on other takes, and how sure it may be.",
+        "make run PROFILE=laptop NOTEBOOKS=07",
+    ),
+    "07_steps": (
+        "What each of the recognizer's choices is worth: recall as one after the other is added.",
+        "python -m deeporch.steps",
+    ),
+    "07_other_libraries": (
+        "Recognizers on libraries of notes that they were not trained on.",
+        "make run PROFILE=laptop NOTEBOOKS=07",
+    ),
+}
+
+
+def gallery(folder: str | Path | None = None) -> str:
+    """Return the gallery of the figures that a folder has, as Markdown.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        Default: figures/ of the repository.
+
+    Raises
+    ------
+    ValueError
+        If a figure has no sentence in `FIGURES`.
+    """
+    folder = Path(folder or ROOT / "figures")
+    there = sorted(path.stem for path in folder.glob("*.png"))
+    if unknown := [name for name in there if name not in FIGURES]:
+        raise ValueError(f"The gallery has no sentence for {', '.join(unknown)}: add one to FIGURES of gallery.py.")
+    parts = [
+        "# Figures\n\nWhere a CSV has the name of a figure, it holds the numbers of a full run, and `make figures` "
+        "redraws the figure\nfrom it, in seconds and without a GPU; the command below the figure measures it again. "
+        "This page is written by\n`python -m deeporch.gallery`.\n"
+    ]
+    for name in (name for name in FIGURES if name in there):
+        sentence, command = FIGURES[name]
+        parts.append(f"## {name}\n\n![{sentence}]({name}.png)\n\n{sentence}\n\n```sh\n{command}\n```\n")
+    return "\n".join(parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write figures/README.md."""
+    if list(sys.argv[1:] if arguments is None else arguments):
+        print("usage: python -m deeporch.gallery", file=sys.stderr)
+        return 2
+    try:
+        write_text(ROOT / "figures" / "README.md", gallery(ROOT / "figures"))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("figures/README.md")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,211 @@
+"""How well searches do: recovery of known mixtures, methods on targets, and what a search costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import pandas as pd
+import torch
+
+from .distances import Distance
+from .genetic import CROSSOVER, GENERATIONS, MUTATION, POPULATION, genetic
+from .library import NoteLibrary
+from .mixtures import Classes, Mixtures
+from .orchestra import candidates, parse_orchestra
+from .progress import progress
+from .ranking import exact
+from .search import Budget, OutOfBudget, Task
+from .solutions import SolutionNote
+from .stages import explore, network_only, orthogonal_pursuit, propose, pursue, refine
+
+TENTH = POPULATION * GENERATIONS // 10  # evaluations of ours: a tenth of the genetic algorithm's
+
+
+def single_note(task: Task) -> None:
+    """Keep the best single note."""
+    everything = torch.unique(torch.cat(task.choices))
+    scores = task.score(task.views[everything], 1)
+    note = everything[int(scores.argmin())]
+    player = next(p for p, choices in enumerate(task.choices) if note in choices)
+    assignment = task.silence
+    assignment[player] = note
+    task.keep(assignment, float(scores.min()))
+
+
+def random_search(task: Task, evaluations: int = TENTH) -> None:
+    """Keep the best of so many assignments drawn at random."""
+    genetic(task, population=500, generations=evaluations // 500, crossover=0.0, mutation=1.0)
+
+
+def plain_genetic(task: Task, *, small: bool = False) -> None:
+    """Search with Orchidea's published settings; `small` takes a tenth of the generations."""
+    generations = GENERATIONS // 10 if small else GENERATIONS
+    genetic(task, population=POPULATION, generations=generations, crossover=CROSSOVER, mutation=MUTATION)
+
+
+def pursue_and_refine(task: Task) -> None:
+    """Pursue and refine once."""
+    refine(task, pursue(task))
+
+
+METHODS: dict[str, tuple[Callable[[Task], object], int | None]] = {  # and how many evaluations each may take
+    "best single note": (single_note, None),
+    "random": (random_search, None),
+    "orthogonal pursuit": (orthogonal_pursuit, None),
+    "pursuit": (pursue, None),
+    "pursuit + refinement": (pursue_and_refine, TENTH),
+    "plain genetic": (plain_genetic, None),
+    "ours": (explore, TENTH),
+}
+
+
+def compare_methods(
+    targets: Mapping[str, torch.Tensor],
+    notes: NoteLibrary,
+    orchestra: str,
+    measures: Sequence[Distance],
+    *,
+    methods: Sequence[str] = tuple(METHODS),
+    recognizer: object | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what every method finds for every target under every distance.
+
+    Parameters
+    ----------
+    targets : mapping of str to torch.Tensor
+        Sounds [samples] at the library's sample rate.
+    notes : NoteLibrary
+        The library.
+    orchestra : str
+        The players.
+    measures : sequence of Distance
+        What is minimised, and what is reported.
+    methods : sequence of str
+        Of METHODS.
+    recognizer : Recognizer, optional
+        Adds the method "network only".
+    seed : int
+        Of the searches.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a search: target, measure, method, distance (of what is heard), score (what was minimised), notes,
+        evaluations, seconds, solution (as text). Notes cost nothing here: every method minimises the distance itself.
+    """
+    players = parse_orchestra(orchestra, notes)
+    choices = candidates(notes, players, [])
+    rows = []
+    jobs = [(name, measure) for measure in measures for name in targets]
+    for name, measure in progress(jobs, desc="targets", unit=" searches", leave=False):
+        sound = targets[name]
+        began = time.perf_counter()
+        task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0, seed=seed)
+        setup = time.perf_counter() - began
+        for method in methods:
+            row = {"target": name, "measure": measure.name, "method": method, "setup": setup}
+            rows.append(row | _search(task, sound, players, *METHODS[method], seed=seed))
+        if recognizer is not None:
+
+            def ask(task: Task, sound: torch.Tensor = sound) -> None:
+                network_only(task, propose(task, recognizer, sound))
+
+            row = {"target": name, "measure": measure.name, "method": "network only", "setup": setup}
+            rows.append(row | _search(task, sound, players, ask, None, seed=seed))
+            task.prior = None
+    return pd.DataFrame(rows)
+
+
+def _search(
+    task: Task, sound: torch.Tensor, players: Sequence[str], method: Callable[[Task], object], evaluations: int | None,
+    *, seed: int,
+) -> dict[str, object]:  # fmt: skip
+    """Run one search and return its row."""
+    task.aim(sound)
+    task.budget, task.generator = Budget(evaluations), torch.Generator().manual_seed(seed)
+    began = time.perf_counter()
+    with suppress(OutOfBudget):
+        method(task)
+    seconds = time.perf_counter() - began
+    score, assignment = task.ranked()[0]
+    solution = exact([to_notes(task, assignment)], players, task.measure, sound, task.notes)[0]
+    return {
+        "distance": solution.distance, "score": score, "notes": len(solution.notes), "evaluations": task.budget.spent,
+        "seconds": seconds, "solution": " ".join(f"{n.instrument}:{n.pitch}:{n.dynamic}" for n in solution.notes),
+    }  # fmt: skip
+
+
+def to_notes(task: Task, assignment: torch.Tensor) -> list[SolutionNote]:
+    """Return the notes of an assignment, all sounding from the start to the target's end."""
+    return [
+        SolutionNote.of(task.notes, int(task.rows[i]), p, duration=task.seconds)
+        for p, i in enumerate(assignment.tolist())
+        if i != task.rest
+    ]
+
+
+def recover(
+    notes: NoteLibrary,
+    classes: Classes,
+    library: torch.Tensor,
+    pool: torch.Tensor,
+    measure: Distance,
+    *,
+    sizes: Sequence[int] = (1, 2, 3, 5, 10),
+    count: int = 50,
+    evaluations: int = TENTH,
+    seconds: float = 2.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how many notes of known mixtures a search finds again, one player an instrument.
+
+    Parameters
+    ----------
+    notes, classes
+        The library and its classes by note.
+    library : torch.Tensor
+        Rows that solutions are made of.
+    pool : torch.Tensor
+        Rows that mixtures are made of: the same, or held-out ones.
+    measure : Distance
+        What is minimised.
+    sizes, count
+        How many notes a mixture has, and how many mixtures of each size.
+    evaluations : int
+        Of each search.
+    seconds : float
+        Duration of the mixtures.
+    seed : int
+        Of mixtures and searches.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a mixture: n, recall (share of its notes found), pitch_recall (whatever the instrument), notes (in the
+        solution), distance, own (that of the true recordings, summed as energies), seconds.
+    """
+    instrument = notes.table["instrument"].to_numpy()[library.numpy()]
+    choices = [library.numpy()[instrument == name] for name in sorted(set(instrument))]
+    names, midi = classes.of_note.numpy(), notes.table["midi"].to_numpy()
+    samples = round(seconds * notes.sample_rate)
+    rows = []
+    for n in sizes:
+        mixtures = Mixtures(notes, classes, n=n, size=count, seed=seed, pool=pool, per_instrument=1, samples=samples)
+        task = Task(mixtures.audio([0])[0], notes, choices, measure, seconds=seconds, seed=seed)
+        for i in progress(range(count), desc=f"recovery, N = {n}", unit=" mixtures", leave=False):
+            task.aim(mixtures.audio([i])[0])
+            task.budget, began = Budget(evaluations), time.perf_counter()
+            explore(task)
+            score, assignment = task.ranked()[0]
+            found, true = task.rows[assignment[assignment != task.rest].numpy()], mixtures.indices[i].long().numpy()
+            own = measure.view(measure.energy.of_notes(notes, seconds, true)).sum(0)
+            rows.append({
+                "n": n, "recall": len(set(names[found]) & set(names[true])) / n,
+                "pitch_recall": len(set(midi[found]) & set(midi[true])) / len(set(midi[true])), "notes": len(found),
+                "distance": score / (1 + task.note_cost) ** len(found),
+                "own": float(measure.compare(task.target, own[None])[0]), "seconds": time.perf_counter() - began,
+            })  # fmt: skip
+    return pd.DataFrame(rows)

@@ -1,0 +1,194 @@
+"""The stages of the search: they find what is there, count what they compare, and stop when told."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from deeporch.distances import DISTANCES
+from deeporch.genetic import genetic
+from deeporch.orchestra import candidates
+from deeporch.search import Budget, OutOfBudget, Task
+from deeporch.stages import explore, network_only, orthogonal_pursuit, propose, pursue, refine
+
+PLAYERS = ("Fl", "Ob", "ClBb", "Hn", "Vn", "Vc")
+
+
+def row(library, instrument, pitch, dynamic="mf"):
+    table = library.table
+    found = (table["instrument"] == instrument) & (table["pitch"] == pitch) & (table["dynamic"] == dynamic)
+    return int(np.flatnonzero(found)[0])
+
+
+@pytest.fixture
+def chord(tiny_library, cache):
+    """Three notes of the library, and their mixture of 1.2 s."""
+    rows = [row(tiny_library, *note) for note in (("Fl", "E4"), ("Ob", "C4", "pp"), ("Vc", "G4", "ff"))]
+    return rows, tiny_library.audio[rows].float().sum(0)[:52_920]
+
+
+def task_of(chord, library, measure="partials", players=PLAYERS, **options):
+    choices = candidates(library, players, [])
+    return Task(chord[1], library, choices, DISTANCES[measure], seconds=1.2, **options)
+
+
+def played(task, assignment):
+    return sorted(task.rows[assignment[assignment != task.rest].numpy()].tolist())
+
+
+@pytest.mark.parametrize(
+    "measure", ["partials", "asymmetric_excess", "asymmetric_missing", "cosine", "log_spectral", "mel", "framewise"]
+)
+def test_explore_finds_the_notes_under_every_distance(chord, tiny_library, measure):
+    """The target's energy is exactly the sum of the notes': then their distance is nothing, and only theirs."""
+    task = task_of(chord, tiny_library, measure, budget=Budget(12_000))
+    task.target = task.views[np.searchsorted(task.rows, chord[0])].sum(0).view(task.target.shape)
+    explore(task)
+    score, assignment = task.ranked()[0]
+    assert played(task, assignment) == sorted(chord[0])
+    assert score == pytest.approx(0, abs=1e-3)
+    assert float(task.measure.compare(task.target, task.views[:1].view(1, *task.shape))[0]) > 0.05
+
+
+def test_explore_is_never_worse_than_the_truth(chord, tiny_library):
+    """Of a real mixture, phases and all."""
+    task = task_of(chord, tiny_library, budget=Budget(12_000))
+    truth = float(task.score(task.views[np.searchsorted(task.rows, chord[0])].sum(0)[None], 3)[0])
+    explore(task)
+    assert task.ranked()[0][0] <= truth + 1e-6
+
+
+def test_exhaustive_search_agrees(chord, tiny_library):
+    """Of all assignments of two players, explore finds the very best."""
+    task = task_of(chord, tiny_library, players=("Fl", "Vn"), budget=Budget(5000))
+    explore(task)
+    pairs = list(itertools.product([*task.choices[0].tolist(), task.rest], [*task.choices[1].tolist(), task.rest]))
+    pairs = torch.tensor([pair for pair in pairs if pair != (task.rest, task.rest)])
+    task.budget = Budget()
+    scores = task.score(task.mixture(pairs), (pairs != task.rest).sum(1))
+    best, assignment = task.ranked()[0]
+    assert best == pytest.approx(float(scores.min()), abs=1e-6)
+    assert assignment.tolist() == pairs[scores.argmin()].tolist()
+
+
+def test_pursuit_adds_while_it_helps_and_refinement_never_harms(chord, tiny_library):
+    task = task_of(chord, tiny_library)
+    assignment = pursue(task, screen=None)
+    pursued = task.ranked()[0][0]
+    refined, score = refine(task, assignment, screen=None)
+    assert 1 <= int((assignment != task.rest).sum()) <= len(PLAYERS)
+    assert score <= pursued + 1e-6
+    for p, choices in enumerate(task.choices):  # no exchange of one player's note helps any more
+        for i in choices[~torch.isin(choices, refined)].tolist():
+            other = refined.clone()
+            other[p] = i
+            assert float(task.score(task.mixture(other)[None], int((other != task.rest).sum()))[0]) >= score - 1e-5
+
+
+def test_orthogonal_pursuit_finds_notes_gains_and_dynamics(chord, tiny_library):
+    task = task_of(chord, tiny_library, max_notes=3)
+    assignment, gains = orthogonal_pursuit(task)
+    assert task.budget.spent == 1
+    names = tiny_library.table["instrument"] + " " + tiny_library.table["pitch"]
+    assert len(set(names[played(task, assignment)]) & set(names[chord[0]])) >= 2
+    assert gains.max() == 1
+    assert ((gains > 0) == (assignment != task.rest).numpy()).all()
+
+
+def test_genetic_algorithm_gets_better_and_counts(chord, tiny_library):
+    task = task_of(chord, tiny_library)
+    genetic(task, population=40, generations=1)
+    first = task.best
+    assert task.budget.spent == 40
+    best = genetic(task, population=40, generations=25)
+    assert task.budget.spent == 40 + 1000
+    assert task.ranked()[0][0] < first
+    kept = float(task.score(task.mixture(best)[None], int((best != task.rest).sum()))[0])
+    assert kept == pytest.approx(task.ranked()[0][0], abs=1e-5)
+
+
+def test_limits_and_fixed_notes_hold_in_every_stage(chord, tiny_library):
+    for search in (explore, lambda task: genetic(task, population=30, generations=5)):
+        choices = candidates(tiny_library, PLAYERS, [])
+        choices[3] = np.array([row(tiny_library, "Hn", "B4", "ff")])
+        task = Task(chord[1], tiny_library, choices, DISTANCES["partials"], seconds=1.2, must_play=[3], min_notes=2,
+                    max_notes=4, budget=Budget(3000))  # fmt: skip
+        search(task)
+        assert task.found
+        for _, assignment in task.ranked():
+            notes = played(task, assignment)
+            assert 2 <= len(notes) <= 4
+            assert len(set(notes)) == len(notes)
+            assert row(tiny_library, "Hn", "B4", "ff") in notes
+
+
+def test_a_dearer_note_makes_sparser_solutions(chord, tiny_library):
+    counts = []
+    for cost in (0.0, 0.5, 100.0):
+        task = task_of(chord, tiny_library, note_cost=cost, budget=Budget(4000))
+        explore(task)
+        counts.append(len(played(task, task.ranked()[0][1])))
+    assert counts[0] >= counts[1] >= counts[2] == 1
+
+
+def test_two_players_never_share_a_recording(chord, tiny_library):
+    task = task_of(chord, tiny_library, players=("Fl", "Fl", "Fl"), budget=Budget(2000))
+    explore(task)
+    for _, assignment in task.ranked():
+        assert len(set(played(task, assignment))) == int((assignment != task.rest).sum())
+
+
+def test_budgets_end_a_search_and_what_was_found_stays(chord, tiny_library):
+    task = task_of(chord, tiny_library, budget=Budget(300))
+    explore(task)
+    assert 300 <= task.budget.spent <= 300 + 216
+    assert task.found
+    seen = []
+    stopped = Budget(stop=lambda: len(seen) >= 5, progress=lambda *now: seen.append(now))
+    task = task_of(chord, tiny_library, budget=stopped)
+    explore(task)
+    assert len(seen) == 5
+    assert task.found
+    evaluations, best, fractions = zip(*seen, strict=True)
+    assert list(evaluations) == sorted(evaluations)
+    assert list(best) == sorted(best, reverse=True)
+    assert set(fractions) == {0.0}
+    with pytest.raises(OutOfBudget):
+        task.score(task.views[:1], 1)
+
+
+def test_the_same_seed_finds_the_same(chord, tiny_library):
+    found = []
+    for seed in (3, 3, 4):
+        task = task_of(chord, tiny_library, seed=seed, budget=Budget(3000))
+        explore(task)
+        found.append([a.tolist() for _, a in task.ranked()])
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+class _Oracle:
+    """A recognizer that is sure of some classes."""
+
+    def __init__(self, classes, sure):
+        self.model = type("Model", (), {"classes": classes})
+        self.calibration = type("Calibration", (), {"probabilities": staticmethod(torch.sigmoid)})
+        self.values = torch.tensor([[4.0 if name in sure else -6.0 for name in classes.names]])
+
+    def logits(self, sounds):
+        return self.values
+
+
+def test_a_network_proposes_and_is_a_baseline_of_its_own(chord, tiny_library):
+    from deeporch.mixtures import Classes
+
+    task = task_of(chord, tiny_library, max_notes=3)
+    oracle = _Oracle(Classes(tiny_library, by="note"), {"Fl E4", "Ob C4", "Vc G4"})
+    probabilities = propose(task, oracle, chord[1])
+    assert probabilities[task.choices[0]].max() > 0.9
+    assert task.prior[probabilities > 0.9].min() > task.prior[probabilities < 0.1].max()
+    notes = tiny_library.table.iloc[played(task, network_only(task, probabilities))]
+    assert sorted(notes["instrument"] + " " + notes["pitch"]) == ["Fl E4", "Ob C4", "Vc G4"]
+    assert set(notes["dynamic"]) == {"ff"}  # as the follow-up plays what it is sure of
+    assert task.budget.spent == 1
