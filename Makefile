@@ -34,7 +34,9 @@ test: $(DONE) lint ## Check everything: style, modules, and every notebook from 
 	@$(PY) -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=10 $(ARGS)
 
 lab: $(DONE) ## Open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab notebooks $(ARGS)
+	@$(PY) -m jupyterlab notebooks $(UPLOADS) $(ARGS)
+
+UPLOADS := --ServerApp.tornado_settings="{'websocket_max_message_size': 104857600}" # sounds of up to 100 MB, not 10
 
 orchestrate: $(DONE) ## Orchestrate a sound: make orchestrate TARGET=bell.wav
 	@test -n "$(TARGET)" || { echo "Name the sound: make orchestrate TARGET=bell.wav." >&2; exit 2; }

@@ -64,12 +64,17 @@ def test_compared_sounds_are_equally_loud_and_none_clips():
     generator = np.random.default_rng(0)
     noise = generator.normal(size=2 * RATE).astype(np.float32)
     spiky = noise.copy()
-    spiky[1000] = 400.0
+    spiky[1000] = 40.0
     ours = sound.matched([0.1 * noise, 0.003 * noise, 0.2 * spiky], RATE)
     levels = [20 * np.log10(np.sqrt(np.mean(s[2000:] ** 2))) for s in ours]
     assert levels[0] == pytest.approx(levels[1], abs=0.05)
     assert levels[2] == pytest.approx(levels[0], abs=0.5)
     assert max(np.abs(s).max() for s in ours) == pytest.approx(0.95, abs=1e-3)
+    fading = noise * np.exp(-3 * np.arange(len(noise)) / RATE)
+    loud, soft = sound.matched([fading, 3e-4 * fading], RATE)
+    np.testing.assert_allclose(loud, soft, atol=1e-4, err_msg="the level it had does not matter")
+    silent, _ = sound.matched([np.zeros(1000), noise[:1000]], RATE)
+    assert not silent.any()
     low = 0.5 * np.sin(2 * np.pi * 50 * np.arange(RATE) / RATE)
     middle = 0.5 * np.sin(2 * np.pi * 2000 * np.arange(RATE) / RATE)
     quiet, loud = sound.matched([middle, low], RATE)

@@ -193,6 +193,7 @@ class OrchestrationExplorer(Room):
     def _make_controls(self) -> None:
         upload = ipywidgets.FileUpload(accept=".wav,.flac,.mp3,.ogg", description="Upload a sound", multiple=False)
         upload.layout.width = "auto"
+        upload.tooltip = "WAV, FLAC, MP3 or OGG, up to 60 s; Jupyter drops more than 10 MB unless `make lab` started it"
         upload.observe(self._uploaded, "value")
         found = sorted(self.notes.table["instrument"].unique(), key=instrument_order)
         self._chips = Chips({i: INSTRUMENTS.get(i, (i, ""))[0] for i in found}, label="Orchestra:")

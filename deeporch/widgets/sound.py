@@ -107,7 +107,13 @@ def _mono(audio: torch.Tensor | np.ndarray) -> np.ndarray:
 
 
 def _lufs(samples: np.ndarray, sample_rate: int) -> float:
+    """Return the loudness in LUFS, whatever the level: measured at a peak of −12 dB.
+
+    There the absolute gate leaves out nothing of soft sounds, and torchaudio's filters do not clip loud ones.
+    """
+    peak = 4 * float(np.abs(samples).max())
+    if not peak:
+        return MATCHED_LUFS
     shortest = int(0.4 * sample_rate) + 1
-    padded = np.pad(samples, (0, max(0, shortest - len(samples))))
-    level = float(loudness(torch.from_numpy(padded)[None], sample_rate))
-    return level if np.isfinite(level) else MATCHED_LUFS  # below the gate: as it is
+    padded = np.pad(samples / peak, (0, max(0, shortest - len(samples))))
+    return float(loudness(torch.from_numpy(padded)[None], sample_rate)) + 20 * float(np.log10(peak))

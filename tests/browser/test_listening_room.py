@@ -102,6 +102,22 @@ def test_solo_leaves_one_note(room):
     room.page.wait_for_function(f"e => ({lines})(e) == 1", arg=explorer.element_handle())
 
 
+def test_play_is_pressed(room):
+    """With the keyboard, as by those who have no mouse."""
+    audio = widget(room, "MixtureExplorer").get_by_label("Note 1:")
+    audio.focus()
+    audio.press("Space")
+    room.page.wait_for_function("audio => audio.currentTime > 0.05 && audio.error === null", arg=audio.element_handle())
+
+
+def test_a_library_that_is_not_here_is_a_sentence(room):
+    explorer = widget(room, "MixtureExplorer")
+    choice = explorer.get_by_label("Library")
+    choice.select_option("sol")
+    seen_soon(explorer.get_by_role("alert").get_by_text("DEEPORCH_SOL_ROOT"))
+    room.page.wait_for_function("e => e.selectedOptions[0].text == 'soundfont'", arg=choice.element_handle())
+
+
 def test_the_mixture_is_saved(room):
     explorer = widget(room, "MixtureExplorer")
     explorer.get_by_role("button", name="Save WAV and labels").click()
