@@ -48,16 +48,17 @@ FIGURES: dict[str, tuple[str, str]] = {
         "make five-minutes",
     ),
     "07_recognizer": (
-        "The recognizer on heard recordings, on other dynamics and on other takes, and how sure it may be.",
-        "make run PROFILE=laptop NOTEBOOKS=07",
+        "The recognizer after a long training: recall and exact answers on heard recordings, other dynamics and other "
+        "takes, beside the study and our goals, and its learning curve.",
+        "python -m deeporch.train_recognizer --figures --name 07_recognizer (see data/README.md)",
     ),
     "07_steps": (
-        "What each of the recognizer's choices is worth: recall as one after the other is added.",
+        "What each change of the recognizer is worth at five notes, one at a time against the network as it is.",
         "python -m deeporch.steps",
     ),
     "07_other_libraries": (
         "Recognizers on libraries of notes that they were not trained on.",
-        "make run PROFILE=laptop NOTEBOOKS=07",
+        "python -m deeporch.score_recognizer soundfont philharmonia --on … --figures",
     ),
 }
 
