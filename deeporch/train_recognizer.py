@@ -130,7 +130,7 @@ def calibrate_on(
     seed: int = 3,
 ) -> tuple[Calibration, dict]:
     """Fit a calibration on mixtures of 1 to 10 notes of half of a pool, and score it on mixtures of the other half."""
-    classes = model.classes
+    classes = model.classes.on(notes)
     halves = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)
     sets = [VariedMixtures(notes, classes, n=n, size=size, seed=seed + i, pool=half) for i, half in enumerate(halves)]
     device = next(model.parameters()).device
