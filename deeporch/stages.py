@@ -19,7 +19,8 @@ from .search import OutOfBudget, Task
 if TYPE_CHECKING:
     from .recognizer import Recognizer
 
-FIRST, SCREEN = 32, 48  # of a player's notes, how many are compared with the target: at first, and later
+SCREEN = 48  # of a player's notes, how many are compared with the target
+STARTS = 3  # pursuits from which a search begins; since half of what is screened is drawn, they differ
 PATIENCE = 30  # disturbances without a gain after which the search ends
 RUNNERS_UP = 3  # of each exchange, so many are remembered, so that there is something to choose from
 GAIN = 1e-6  # what a move must gain
@@ -259,17 +260,19 @@ def explore(
 ) -> None:
     """Pursue, refine, then disturb the best and refine again: iterated local search [1]_, until the budget is spent.
 
-    The first refinement compares all notes of all players, later ones `screen` of each. Ends sooner after `patience`
-    disturbances in a row that gained nothing. `starts` are further assignments to refine. All that was found is kept in
-    the task.
+    The best of several pursuits is refined with all notes of all players, everything else with `screen` of each. Ends
+    sooner after `patience` disturbances in a row that gained nothing. `starts` are further assignments to refine. All
+    that was found is kept in the task.
 
     References
     ----------
     .. [1] H. R. Lourenço, O. C. Martin, T. Stützle, Iterated local search, in Handbook of Metaheuristics, 2003.
     """
     try:
-        begun = [refine(task, start, screen=None) for start in (pursue(task, screen=FIRST), *starts)]
-        assignment, score = min(begun, key=lambda each: each[1])
+        begun = [refine(task, start, screen=screen) for start in starts]
+        begun += [refine(task, pursue(task, screen=screen), screen=screen) for _ in range(STARTS)]
+        assignment, _ = min(begun, key=lambda each: each[1])
+        assignment, score = refine(task, assignment, screen=None)
         idle = 0
         while idle < patience:
             notes = 1 + int(torch.randint(3, (1,), generator=task.generator))
