@@ -528,6 +528,12 @@ def _draw_recalls(ax: Axes, table: pd.DataFrame, trials: pd.DataFrame) -> None:
     ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
 
 
+def _draw_orchestrations(table: pd.DataFrame) -> Figure:
+    from .orchestration_plots import draw_orchestrations  # it draws with this module
+
+    return draw_orchestrations(table)
+
+
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "01_cnn_instruments": draw_cnn_instruments,
     "02_cnn_one_class_per_file": draw_cnn_one_class_per_file,
@@ -535,6 +541,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "04_cnn_lstm_cnn": draw_cnn_lstm_cnn,
     "05_mixtures_2_3_5_10": draw_mixtures,
     "06_regularization": draw_regularization,
+    "08_orchestrate_a_target": _draw_orchestrations,
 }
 
 

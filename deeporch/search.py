@@ -174,12 +174,18 @@ class Task:
         return sorted(self.found.values(), key=lambda each: each[0])
 
     def options(self, player: int, base: torch.Tensor, taken: torch.Tensor, screen: int | None) -> torch.Tensor:
-        """Return candidates for a player beside the mixture `base` without him: those that best fit what is missing."""
+        """Return notes for a player beside the mixture `base` without him, none of them taken.
+
+        No more than `screen`: half of them those that best fit what is missing, half drawn from the others.
+        """
         choices = self.choices[player]
         choices = choices[~torch.isin(choices, taken)]
         if screen is None or len(choices) <= screen:
             return choices
-        return choices[self.fit(choices, base).topk(screen).indices]
+        order = self.fit(choices, base).argsort(descending=True)
+        fitting, others = order[: (screen + 1) // 2], order[(screen + 1) // 2 :]
+        drawn = others[torch.randperm(len(others), generator=self.generator)[: screen // 2]]
+        return choices[torch.cat([fitting, drawn])]
 
     def fit(self, choices: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         """Return how well notes match what a mixture lacks of the target: the correlation of matching pursuit."""

@@ -19,7 +19,8 @@ from .search import OutOfBudget, Task
 if TYPE_CHECKING:
     from .recognizer import Recognizer
 
-SCREEN = 96  # of a player's notes, how many are compared with the target: those that fit best what is missing
+SCREEN = 48  # of a player's notes, how many are compared with the target
+STARTS = 3  # pursuits from which a search begins; since half of what is screened is drawn, they differ
 PATIENCE = 30  # disturbances without a gain after which the search ends
 RUNNERS_UP = 3  # of each exchange, so many are remembered, so that there is something to choose from
 GAIN = 1e-6  # what a move must gain
@@ -240,7 +241,7 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
 
 
 def disturb(task: Task, assignment: torch.Tensor, notes: int) -> torch.Tensor:
-    """Return an assignment in which some players rest, and one of them has another note that fits, drawn at random."""
+    """Return an assignment in which some players rest, and one of them has another note, drawn at random."""
     playing = (assignment != task.rest).nonzero().flatten()
     drop = playing[torch.randperm(len(playing), generator=task.generator)[:notes]]
     others = assignment.clone()
@@ -248,7 +249,7 @@ def disturb(task: Task, assignment: torch.Tensor, notes: int) -> torch.Tensor:
     able = [p for p, choices in enumerate(task.choices) if len(choices) and others[p] == task.rest]
     if able and int((others != task.rest).sum()) < task.max_notes:
         p = able[int(torch.randint(len(able), (1,), generator=task.generator))]
-        options = task.options(p, task.mixture(others), torch.cat([others, assignment[p : p + 1]]), 12)
+        options = task.choices[p][~torch.isin(task.choices[p], torch.cat([others, assignment[p : p + 1]]))]
         if len(options):
             others[p] = options[int(torch.randint(len(options), (1,), generator=task.generator))]
     return others
@@ -259,16 +260,19 @@ def explore(
 ) -> None:
     """Pursue, refine, then disturb the best and refine again: iterated local search [1]_, until the budget is spent.
 
-    Ends sooner after `patience` disturbances in a row that gained nothing. `starts` are further assignments to refine.
-    All that was found is kept in the task; an interruption from the keyboard ends the search as a spent budget does.
+    The best of several pursuits is refined with all notes of all players, everything else with `screen` of each. Ends
+    sooner after `patience` disturbances in a row that gained nothing. `starts` are further assignments to refine. All
+    that was found is kept in the task.
 
     References
     ----------
     .. [1] H. R. Lourenço, O. C. Martin, T. Stützle, Iterated local search, in Handbook of Metaheuristics, 2003.
     """
     try:
-        begun = [refine(task, start, screen=screen) for start in (pursue(task, screen=screen), *starts)]
-        assignment, score = min(begun, key=lambda each: each[1])
+        begun = [refine(task, start, screen=screen) for start in starts]
+        begun += [refine(task, pursue(task, screen=screen), screen=screen) for _ in range(STARTS)]
+        assignment, _ = min(begun, key=lambda each: each[1])
+        assignment, score = refine(task, assignment, screen=None)
         idle = 0
         while idle < patience:
             notes = 1 + int(torch.randint(3, (1,), generator=task.generator))

@@ -16,6 +16,7 @@ from .mixtures import Classes, Mixtures
 from .orchestra import candidates, parse_orchestra
 from .progress import progress
 from .ranking import exact
+from .results import COLUMNS
 from .search import Budget, OutOfBudget, Task
 from .solutions import SolutionNote
 from .stages import explore, network_only, orthogonal_pursuit, propose, pursue, refine
@@ -209,3 +210,97 @@ def recover(
                 "own": float(measure.compare(task.target, own[None])[0]), "seconds": time.perf_counter() - began,
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def cost_of_search(
+    notes: NoteLibrary,
+    target: torch.Tensor,
+    measure: Distance,
+    *,
+    sizes: Sequence[int],
+    orchestras: Sequence[int] = (4, 12),
+    evaluations: int = TENTH,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the seconds that a search takes by size of library and of orchestra, the notes' energies being cached.
+
+    Libraries of other sizes than the given one are made of its notes, drawn without or, where it is too small, with
+    replacement; every player may have any of them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a search: library (notes), players, seconds, evaluations, megabytes (of the energies).
+    """
+    generator, rows = torch.Generator().manual_seed(seed), []
+    for size in sizes:
+        drawn = torch.randperm(len(notes), generator=generator).repeat(1 + size // len(notes))[:size]
+        library = notes.take(drawn)
+        measure.energy.of_notes(library, 2.0)  # once, as a first search does
+        for players in orchestras:
+            began = time.perf_counter()
+            choices = [part.numpy() for part in torch.arange(size).tensor_split(players)]
+            task = Task(target, library, choices, measure, seconds=2.0, budget=Budget(evaluations), seed=seed)
+            explore(task)
+            rows.append({
+                "library": size, "players": players, "seconds": time.perf_counter() - began,
+                "evaluations": task.budget.spent, "megabytes": task.views.nbytes / 1e6,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def tidy_trials(
+    experiment: str,
+    *,
+    data: str,
+    profile: str,
+    device: str,
+    methods: pd.DataFrame,
+    verdicts: Mapping[str, pd.DataFrame],
+    recovery: Mapping[str, pd.DataFrame],
+    cost: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return everything that was measured as one table in the form of `Results`: a row a number.
+
+    Parameters
+    ----------
+    experiment, data, profile, device : str
+        Labels of all rows.
+    methods : pandas.DataFrame
+        From `compare_methods`: quantities distance, score, evaluations, notes and search_time; setting is the method,
+        model the distance, item the target.
+    verdicts : mapping of str to pandas.DataFrame
+        Distance to `objective.verdict`: true_wins; item is the alternative, n = 0 stands for all N.
+    recovery : mapping of str to pandas.DataFrame
+        What was held out to `recover`'s table: recall and pitch_recall by n.
+    cost : pandas.DataFrame
+        From `cost_of_search`: search_seconds; n is the size of the library.
+    """
+    rows = [
+        {"setting": row["method"], "model": row["measure"], "item": row["target"], "quantity": name,
+         "value": row[column]}
+        for _, row in methods.iterrows()
+        for name, column in (("distance", "distance"), ("score", "score"), ("evaluations", "evaluations"),
+                             ("notes", "notes"), ("search_time", "seconds"))
+    ]  # fmt: skip
+    for name, table in verdicts.items():
+        for n, shares in table.iterrows():
+            size = 0 if n == "all N" else int(n)
+            rows += [
+                {"setting": name, "n": size, "item": item, "quantity": "true_wins", "value": value}
+                for item, value in shares.items()
+            ]
+    for name, table in recovery.items():
+        for n, part in table.groupby("n"):
+            rows += [
+                {"setting": name, "n": n, "quantity": quantity, "value": part[quantity].mean()}
+                for quantity in ("recall", "pitch_recall", "distance", "own")
+            ]
+    rows += [
+        {"setting": f"{row.players} players", "n": row.library, "quantity": "search_seconds", "value": row.seconds}
+        for row in cost.itertuples()
+    ]
+    common = {"experiment": experiment, "data": data, "device": device, "profile": profile}
+    empty = dict.fromkeys(COLUMNS, "") | {"n": 0, "seed": 0, "n_classes": 0, "train_mixtures": 0, "test_mixtures": 0,
+                                          "epochs": 0, "seconds": 0.0}  # fmt: skip
+    return pd.DataFrame([empty | common | row for row in rows])[list(COLUMNS)]

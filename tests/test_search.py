@@ -161,7 +161,7 @@ def test_budgets_end_a_search_and_what_was_found_stays(chord, tiny_library):
 def test_the_same_seed_finds_the_same(chord, tiny_library):
     found = []
     for seed in (3, 3, 4):
-        task = task_of(chord, tiny_library, seed=seed, budget=Budget(3000))
+        task = task_of(chord, tiny_library, seed=seed, budget=Budget(12_000))
         explore(task)
         found.append([a.tolist() for _, a in task.ranked()])
     assert found[0] == found[1]
