@@ -60,6 +60,11 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Recognizers on libraries of notes that they were not trained on.",
         "python -m deeporch.score_recognizer soundfont philharmonia --on … --figures",
     ),
+    "08_orchestrate_a_target": (
+        "Searches for orchestrations: distance by method against a plain genetic algorithm, how often the true notes win "
+        "under the default distance, how many are found again, and seconds by size of the library.",
+        "make run PROFILE=laptop NOTEBOOKS=08",
+    ),
 }
 
 

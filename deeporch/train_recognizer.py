@@ -180,13 +180,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         card = {
             "data": {"library": notes.name, "notes": len(pools.train), "split": pools.report},
             "training": {
-                "command": "python -m deeporch.train_recognizer " + " ".join(arguments or sys.argv[1:]),
+                "command": command_line(arguments or sys.argv[1:]),
                 "mixtures": EPOCH * history.epochs, "seconds": round(history.seconds), "device": device,
             },
             "scores": table, "unknown_n": unknown, "calibration": calibration.to_dict(),
         }  # fmt: skip
         print(f"written: {save_checkpoint(options.checkpoint, model, card=card)}")
     return 0
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Return the command for a card, folders of this machine by their names only."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in arguments]
+    return " ".join(["python -m deeporch.train_recognizer", *words])
 
 
 def parse_recolour(text: str) -> dict[str, float]:

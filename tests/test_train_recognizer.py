@@ -38,6 +38,7 @@ def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, 
     assert set(scores) == {(name, n) for name in ("mixture", "recording") for n in (2, 3, 5, 10)}
     assert scores["mixture", 2] > 10 * 2 / 72  # ten times chance
     assert card["training"]["mixtures"] % 256 == 0
+    assert card["training"]["command"].endswith("--device cpu --checkpoint tiny.safetensors"), "no machine path"
     recognizer = Recognizer.load(path)
     assert recognizer.calibration.to_dict() == card["calibration"]
     assert 0 < recognizer.calibration.threshold < 1
