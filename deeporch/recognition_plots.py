@@ -24,6 +24,7 @@ TESTS = {  # split: (name, colour, marker)
     "recording": ("another dynamic, not heard", ORANGE, "s"),
     "other takes": ("other takes, not heard", GREEN, "^"),
 }
+PLACES = {"mixture": (0, 8), "other takes": (13, 2), "recording": (-4, -9)}  # of the numbers, in points
 GOALS = {  # what we set out for, by N
     "mixture": {2: 0.99, 3: 0.98, 5: 0.95, 10: 0.85},
     "recording": {2: 0.97, 3: 0.95, 5: 0.91, 10: 0.78},
@@ -79,8 +80,8 @@ def recall_on_tests(ax: Axes, table: pd.DataFrame, *, goals: bool = True) -> Non
             ax.plot(part.index, 100 * part, color=colour, marker=marker, label=name)
             for n, value in part.items():
                 ax.annotate(
-                    f"{100 * value:.0f}", (n, 100 * value), xytext=(0, 5), textcoords="offset points",
-                    ha="center", fontsize=8, color=colour,
+                    f"{100 * value:.0f}", (n, 100 * value), xytext=PLACES[split], textcoords="offset points",
+                    ha="center", va="center", fontsize=8, color=colour,
                 )  # fmt: skip
             if goals:
                 ax.plot(GOALS[split].keys(), [100 * v for v in GOALS[split].values()], ":", color=colour, linewidth=1)
@@ -90,14 +91,16 @@ def recall_on_tests(ax: Axes, table: pd.DataFrame, *, goals: bool = True) -> Non
     study = [100 * published_value(STUDY, n=n) for n in numbers]
     ax.plot(numbers, study, "kD--", markersize=4, linewidth=1, label="the study (heard)")
     ax.set(xlabel="notes in a mixture, N", ylabel="notes recognised / %", ylim=(0, 105))
-    ax.set_xticks(numbers)
+    ax.set_xscale("log")
+    ax.set_xticks(numbers, numbers)
+    ax.minorticks_off()
     ax.legend(fontsize=8, loc="lower left")
 
 
 def draw_recognizer(table: pd.DataFrame) -> Figure:
     """Draw a long training: recall by N on each test, exact matches, and the learning curve."""
     with style():
-        figure = Figure(figsize=(11, 3.8))
+        figure = Figure(figsize=(11, 4.2))
         left, middle, right = figure.subplots(1, 3, width_ratios=(1.5, 1, 1.2))
         recall_on_tests(left, table)
         left.set_title("PitchNet: which N notes?")
@@ -108,7 +111,7 @@ def draw_recognizer(table: pd.DataFrame) -> Figure:
         middle.set(xlabel="notes in a mixture, N", ylabel="mixtures all right / %", ylim=(0, 105))
         middle.set_xticks(sorted(exact["n"].unique()))
         middle.set_title("all N right")
-        curve(right, table, "train_recall", color=BLUE, label="training, 1 to 10 notes")
+        curve(right, table, "train_recall", color=BLUE, label="training, 1–10 notes")
         curve(right, table, "valid_recall", color=ORANGE, marker=".", label="another dynamic, N = 5")
         right.set_title("learning curve")
         right.set_xlabel("epoch of 4,096 new mixtures")
