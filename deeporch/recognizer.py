@@ -20,6 +20,8 @@ from .decisions import Calibration
 from .pitches import midi_to_pitch
 from .sources.recordings import start_of_sound
 
+__path__: list[str] = []  # the package imports this module for `deeporch.Recognizer`; so `python -m` does not warn
+
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
 DEFAULT = "philharmonia"  # trained on real recordings
 SILENCE_DB = -50.0  # below the loudest window: windows in which there is no sound

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ENVELOPES, harmonic_tone
+from tones import ENVELOPES, harmonic_tone
 
 from deeporch.audit import FURTHEST, pitch_scores, spectra
 from deeporch.library import NoteLibrary, load_library

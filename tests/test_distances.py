@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import harmonic_tone
+from tones import harmonic_tone
 
 from deeporch.distances import DISTANCES, distance, get_distance
 from deeporch.spectra import EDGES, Bands, Spectrum, covered

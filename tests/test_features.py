@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import harmonic_tone
+from tones import harmonic_tone
 
 from deeporch.features import CachedFeatures, Mel, get_features
 from deeporch.library import NoteLibrary

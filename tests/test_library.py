@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import ENVELOPES, harmonic_tone
+from tones import ENVELOPES, harmonic_tone
 
 from deeporch.library import NoteLibrary, combine, load_library
 from deeporch.pitches import pitch_to_midi

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import harmonic_tone
 from scipy.stats import chisquare
+from tones import harmonic_tone
 
 from deeporch.library import NoteLibrary
 from deeporch.mixtures import SAMPLES, Classes, Mixtures, chance_recall, split

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import musicxml as schema_package
 import pandas as pd
 import pytest
-from conftest import harmonic_tone
 from lxml import etree
+from tones import harmonic_tone
 
 from deeporch.instruments import WRITING
 from deeporch.library import NoteLibrary

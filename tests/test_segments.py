@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conftest import harmonic_tone
+from tones import harmonic_tone
 
 from deeporch.segments import find_segments, movement, smoothest_path, tie
 from deeporch.solutions import SolutionNote

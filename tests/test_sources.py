@@ -13,9 +13,9 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from conftest import harmonic_tone
 from hypothesis import given
 from hypothesis import strategies as st
+from tones import harmonic_tone
 
 from deeporch.library import load_library
 from deeporch.pitches import INSTRUMENTS, midi_to_pitch, pitch_to_midi

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ENVELOPES, harmonic_tone
+from tones import ENVELOPES, harmonic_tone
 from torch import nn
 
 from deeporch.checkpoints import load_checkpoint, read_card, read_tensors
