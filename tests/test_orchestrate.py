@@ -85,7 +85,9 @@ def test_options_restrict_what_is_played(tiny_library, sound):
 def test_diversity_makes_solutions_differ_more(tiny_library, sound):
     alike = []
     for diversity in (0.0, 3.0):
-        found = orchestrate(sound, tiny_library, ORCHESTRA, sample_rate=RATE, diversity=diversity, **QUICK)
+        found = orchestrate(
+            sound, tiny_library, ORCHESTRA, sample_rate=RATE, diversity=diversity, **QUICK | {"evaluations": 20_000}
+        )
         pairs = itertools.combinations([names(each) for each in found], 2)
         alike.append(np.mean([len(a & b) / len(a | b) for a, b in pairs]))
     assert alike[1] < alike[0] - 0.1

@@ -19,7 +19,16 @@ COLUMNS = (
     "Needed digital retuning",
 )  # fmt: skip
 # of every notebook that has the parameter; SIZES and the like stay as they are
-TINY = {"MIXTURES": 96, "TEST_MIXTURES": 48, "EPOCHS": 1, "RECIPES": 2000, "PITCHES": "C4 B4", "PROFILE": "quick"}
+TINY = {
+    "MIXTURES": 96,
+    "TEST_MIXTURES": 48,
+    "EPOCHS": 1,
+    "RECIPES": 2000,
+    "PITCHES": "C4 B4",
+    "PROFILE": "quick",
+    "MINUTES": 0.02,
+}
+TINY |= {"ORCHESTRA": "Fl Ob ClBb Hn Vn Vc"}  # who is there
 
 
 @pytest.fixture(scope="module")
