@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARAMETERS = 'SIZE = 3  # mixtures\nRATE = 0.5  # of learning\nLIBRARY = "soundfont"  # or tinysol\nSEED = 0  # any'
 GOOD = [
     "import sys\nprint('training', file=sys.stderr)",
-    f"print('in {ROOT}/figures')\nobject()",
+    "from deeporch.results import ROOT\nprint('in ' + str(ROOT) + '/figures')\nobject()",
     "from deeporch.notebooks import record\nrecord(size=SIZE, rate=RATE, library=LIBRARY)",
 ]
 RECORD = f"from IPython.display import display\ndisplay({{{METRICS_MIME!r}: {{'a': 1}}}}, raw=True)"  # imports no torch
