@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
+from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .augment import SpecAugment
@@ -27,13 +30,95 @@ SECOND = ConstantQ(frames=44)  # 1.01 s: what the shortest recordings hold
 COLOURS = {"level": 6.0, "equalizer": 5.0}
 
 
+Trained = tuple[nn.Module, History]
+
+
+def train_averaged(notes: NoteLibrary, pools: Split, **options: object) -> Trained:
+    """Train, and return the moving average of the weights [1]_, over about 50 calls of the callback.
+
+    References
+    ----------
+    .. [1] B. T. Polyak, A. B. Juditsky: Acceleration of stochastic approximation by averaging, SIAM Journal on Control
+       and Optimization, 1992.
+    """
+    kept: list[AveragedModel] = []
+
+    def average(state: dict) -> None:
+        model = state["model"]
+        if not kept:
+            kept.append(AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.98), use_buffers=True))
+        kept[0].update_parameters(model)
+
+    _, history = train(notes, pools, callback=average, **options)
+    return kept[0].module.eval(), history
+
+
+def train_windows(notes: NoteLibrary, pools: Split, **options: object) -> Trained:
+    """Train as ever, and answer with the mean over windows that begin later and later."""
+    model, history = train(notes, pools, **options)
+    return OverWindows(model).eval(), history
+
+
+def train_distilled(notes: NoteLibrary, pools: Split, **options: object) -> Trained:
+    """Train a teacher, then a second network of the same kind that learns from the notes and from the teacher [1]_.
+
+    References
+    ----------
+    .. [1] T. Furlanello, Z. C. Lipton, M. Tschannen, L. Itti, A. Anandkumar: Born-again neural networks, ICML 2018.
+    """
+    teacher, _ = train(notes, pools, **options)
+    wrapped = partial(Distilled, teacher=teacher)
+    model, history = train(notes, pools, wrap=wrapped, **options)
+    return model.student.eval(), history
+
+
+class Wrapped(nn.Module):
+    """A network around another: it has its classes and features, and is trained and evaluated like it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.student, self.config = model, model.config
+        self.classes, self.features, self.card = model.classes, model.features, model.card
+
+
+class OverWindows(Wrapped):
+    """The mean of a network's outputs over windows that begin 0, 0.1 and 0.2 s into the picture."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map features [batch, 1, bins, frames] to logits [batch, classes]."""
+        return torch.stack([self.student(x[..., first:]) for first in (0, 4, 8)]).mean(0)
+
+
+class Distilled(Wrapped):
+    """A network in training whose loss has a second part: the distance of its answers from a teacher's."""
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, share: float = 0.5) -> None:
+        super().__init__(student)
+        self.teacher, self.share = teacher.requires_grad_(False), share
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map features [batch, 1, bins, frames] to the student's logits [batch, classes]."""
+        return self.student(x)
+
+    def with_auxiliary(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple]:
+        """Return the student's logits, and what its loss needs besides."""
+        logits, auxiliary = self.student.with_auxiliary(x)
+        return logits, (auxiliary, logits, self.teacher.eval()(x))
+
+    def auxiliary_loss(self, auxiliary: tuple, target: torch.Tensor) -> torch.Tensor:
+        """Return the student's auxiliary loss and its divergence from the teacher, in nats."""
+        heads, logits, taught = auxiliary
+        apart = functional.kl_div(logits.log_softmax(1), taught.log_softmax(1), reduction="batchmean", log_target=True)
+        return self.student.auxiliary_loss(heads, target) + self.share * apart
+
+
 @dataclass(frozen=True)
 class Step:
-    """One change against the network that `STEPS` begins with: options of `train`, and whether weights are averaged."""
+    """One change against the network that `STEPS` begins with: options of `train`, or another way to train."""
 
     name: str
     options: dict[str, object] = field(default_factory=dict)
-    averaged: bool = False
+    how: Callable[..., Trained] = train
 
 
 STEPS = (
@@ -45,6 +130,7 @@ STEPS = (
     Step("noise and room", {"recolour": {"noise": 0.3, "room": 1.0}}),
     Step("SpecAugment", {"augment": SpecAugment(frequency=0.1, time=0.2)}),
     Step("binary cross-entropy", {"loss": "bce"}),
+    Step("focal loss", {"loss": "focal"}),
     Step("asymmetric loss", {"loss": "asymmetric"}),
     Step("no auxiliary heads", {"network": {"auxiliary": 0.0}}),
     Step("36 bins an octave", {"features": "cqt36"}),
@@ -54,30 +140,21 @@ STEPS = (
     Step("1.5 x the width", {"network": {"width": 144, "hidden": 72, "channels": 48}}),
     Step("blocks of an octave", {"network": {"reach": 25}}),
     Step("one block", {"network": {"blocks": 1}}),
+    Step("five blocks", {"network": {"blocks": 5}}),
     Step("five notes only", {"n": (5, 5)}),
+    Step("few notes first", {"curriculum": 8}),
     Step("L2 1e-5", {"l2": 1e-5}),
-    Step("averaged weights", averaged=True),
+    Step("averaged weights", how=train_averaged),
+    Step("averaged windows", how=train_windows),
+    Step("self-distillation", how=train_distilled),
 )
 
 
 def take_step(
     step: Step, notes: NoteLibrary, pools: Split, *, epochs: int, seed: int = 0, device: str = "auto"
-) -> tuple[nn.Module, History]:
+) -> Trained:
     """Train a PitchNet with one change, for some epochs of 4,096 mixtures; return it and its history."""
-    if not step.averaged:
-        return train(notes, pools, minutes=None, epochs=epochs, seed=seed, device=device, **step.options)
-    kept: list[AveragedModel] = []
-
-    def average(state: dict) -> None:
-        model = state["model"]
-        if not kept:
-            kept.append(AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.98), use_buffers=True))
-        kept[0].update_parameters(model)
-
-    _, history = train(
-        notes, pools, minutes=None, epochs=epochs, seed=seed, device=device, callback=average, **step.options
-    )
-    return kept[0].module.eval(), history
+    return step.how(notes, pools, minutes=None, epochs=epochs, seed=seed, device=device, **step.options)
 
 
 def run_steps(

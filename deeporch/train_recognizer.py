@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -43,7 +43,9 @@ def train(
     network: dict[str, object] | None = None,
     recolour: dict[str, float] | None = None,
     n: tuple[int, int] = (1, 10),
+    curriculum: int = 0,
     size: int = EPOCH,
+    wrap: Callable[[nn.Module], nn.Module] | None = None,
     **options: object,
 ) -> tuple[nn.Module, History]:
     """Train a PitchNet on mixtures of 1 to 10 notes for some minutes.
@@ -71,8 +73,12 @@ def train(
         Fields of `Recoloured`: random changes of the training notes.
     n : tuple of int
         The smallest and the largest number of notes in a mixture.
+    curriculum : int
+        Epochs in which the largest number grows from the smallest to what it is to be. Default: none.
     size : int
         Mixtures in an epoch, all of them new.
+    wrap : callable, optional
+        From the untrained network to the one to train, which holds it.
     **options
         Fields of `Training`, and `fit`'s ``augment`` and ``callback``.
 
@@ -85,11 +91,13 @@ def train(
     """
     classes = Classes(notes)
     model = build("pitchnet", classes, features=get_features(features), seed=seed, **(network or {}))
+    model = wrap(model) if wrap else model
     model.features.notes(notes)  # outside the minutes
     first = 1_000_000 * (seed + 1)  # of the mixtures' seeds
 
     def fresh(epoch: int) -> VariedMixtures:
-        return VariedMixtures(notes, classes, n=n, size=size, seed=first + epoch, pool=pools.train)
+        largest = n[0] + (n[1] - n[0]) * min(epoch, curriculum) // curriculum if curriculum else n[1]
+        return VariedMixtures(notes, classes, n=(n[0], largest), size=size, seed=first + epoch, pool=pools.train)
 
     valid = None
     if pools.by != "mixture":

@@ -25,7 +25,7 @@ from .mixtures import Mixtures
 from .progress import progress
 from .recolour import Recoloured
 
-LOSSES = ("softmax", "bce", "asymmetric")
+LOSSES = ("softmax", "bce", "focal", "asymmetric")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -37,9 +37,7 @@ class Training:
     batch_size: int = 16
     lr: float = 1e-3  # Adam's
     schedule: str = "constant"  # or "cosine", to zero over all epochs (or the time limit, if that is sooner)
-    loss: str = (
-        "softmax"  # cross-entropy of softmax against multi-hot / N (the study); "bce" (the follow-up); "asymmetric"
-    )
+    loss: str = "softmax"  # against multi-hot / N (the study); "bce" (the follow-up), "focal", "asymmetric"
     l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
     l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
     amp: bool = True  # bfloat16 autocast, on CUDA only
@@ -405,14 +403,17 @@ def compute_loss(logits: torch.Tensor, target: torch.Tensor, loss: str = "softma
     ----------
     logits, target : torch.Tensor
         [batch, classes]; the target is multi-hot.
-    loss : {"softmax", "bce", "asymmetric"}
+    loss : {"softmax", "bce", "focal", "asymmetric"}
         ``"softmax"``: cross-entropy of the softmax against multi-hot / N, in nats (the study). ``"bce"``: binary
-        cross-entropy of the sigmoids, averaged over classes (the follow-up). ``"asymmetric"``: the same, summed over
-        classes, in which absent classes count by their probability to the power of 4, less a margin of 0.05 [1]_.
+        cross-entropy of the sigmoids, averaged over classes (the follow-up). ``"focal"``: the same, summed over
+        classes, each weighted by the square of its error, so that what is easy counts less [1]_. ``"asymmetric"``:
+        summed likewise, but only absent classes are weighted, by their probability to the power of 4, less a margin of
+        0.05 [2]_.
 
     References
     ----------
-    .. [1] T. Ridnik, E. Ben-Baruch, N. Zamir, A. Noy, I. Friedman, M. Protter, L. Zelnik-Manor: Asymmetric loss for
+    .. [1] T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollár: Focal loss for dense object detection, ICCV 2017.
+    .. [2] T. Ridnik, E. Ben-Baruch, N. Zamir, A. Noy, I. Friedman, M. Protter, L. Zelnik-Manor: Asymmetric loss for
        multi-label classification, ICCV 2021.
     """
     if loss == "softmax":
@@ -420,6 +421,9 @@ def compute_loss(logits: torch.Tensor, target: torch.Tensor, loss: str = "softma
     if loss == "bce":
         return functional.binary_cross_entropy_with_logits(logits, target)
     heard = logits.sigmoid()
+    if loss == "focal":
+        each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return ((target - heard).square() * each).sum(1).mean()
     absent = (heard - 0.05).clamp(min=0)
     right = target * functional.logsigmoid(logits)
     return -(right + (1 - target) * absent**4 * torch.log1p(-absent.clamp(max=1 - 1e-6))).sum(1).mean()

@@ -76,17 +76,19 @@ def test_losses_equal_their_formulas():
     target = torch.zeros(4, 7)
     for row, notes in zip(target, ([0, 2], [1, 6], [3, 4], [5, 0]), strict=True):
         row[notes] = 1
-    softmax = bce = asymmetric = 0.0
+    softmax = bce = focal = asymmetric = 0.0
     for outputs, wanted in zip(logits.tolist(), target.tolist(), strict=True):
         total = sum(math.exp(x) for x in outputs)
         softmax -= sum(y / 2 * math.log(math.exp(x) / total) for x, y in zip(outputs, wanted, strict=True)) / 4
         for x, y in zip(outputs, wanted, strict=True):
             p = 1 / (1 + math.exp(-x))
             bce -= (y * math.log(p) + (1 - y) * math.log(1 - p)) / (4 * 7)
+            focal -= (y * (1 - p) ** 2 * math.log(p) + (1 - y) * p**2 * math.log(1 - p)) / 4
             absent = max(p - 0.05, 0)
             asymmetric -= (y * math.log(p) + (1 - y) * absent**4 * math.log(1 - absent)) / 4
     assert compute_loss(logits, target).item() == pytest.approx(softmax, rel=1e-5)
     assert compute_loss(logits, target, "bce").item() == pytest.approx(bce, rel=1e-5)
+    assert compute_loss(logits, target, "focal").item() == pytest.approx(focal, rel=1e-5)
     assert compute_loss(logits, target, "asymmetric").item() == pytest.approx(asymmetric, rel=1e-5)
 
 
