@@ -19,6 +19,8 @@ FURTHEST = 13  # semitones from the name that are looked at
 SURE = 0.5  # pitch findings with less confidence are not listed
 SILENT_DB = -60.0  # peaks below this are silence
 CLIPPED = 4  # consecutive samples at the very same extreme
+MISLEADING = ("pitch", "octave", "silent", "clipped", "truncated")  # findings that may make a test unfair
+WITHOUT = "{}, without suspects"  # name of a test from which they are left out
 CUT_DB = -15.0  # a note that is still so loud (below its loudest) in its last 5 ms was cut off
 
 
@@ -42,6 +44,12 @@ def audit(notes: NoteLibrary) -> pd.DataFrame:
     named = notes.table.loc[table["note"], ["file", "instrument", "pitch", "dynamic"]].reset_index(drop=True)
     table = pd.concat([table, named], axis=1).sort_values(["confidence", "note"], ascending=[False, True])
     return table[["note", *COLUMNS]].reset_index(drop=True)
+
+
+def suspects(notes: NoteLibrary) -> set[int]:
+    """Return the rows of a library on which a test may be unfair, as its `audit` finds."""
+    found = audit(notes)
+    return set(found.loc[found["finding"].isin(MISLEADING), "note"])
 
 
 def spectra(notes: NoteLibrary) -> np.ndarray:

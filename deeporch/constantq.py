@@ -155,6 +155,8 @@ class ConstantQ:
         device: str | torch.device = "cpu",
         colour: torch.Tensor | None = None,
         stretch: torch.Tensor | None = None,
+        rows: torch.Tensor | None = None,
+        moved: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the complex frames of some mixtures: real [batch, frames, bins, 2], sum of the notes / N.
 
@@ -169,10 +171,14 @@ class ConstantQ:
         stretch : torch.Tensor, optional
             [batch, n]: factors by which each note's frames after its attack are drawn out, whole frames repeated or
             left out: another duration.
+        rows : torch.Tensor, optional
+            int64 [batch, n]: notes of the library that stand in for the mixtures' own.
+        moved : torch.Tensor, optional
+            int64 [batch, n]: bins by which each note is moved upwards: another pitch.
         """
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
         notes = self.notes(mixtures.notes, whole=mixtures.starts is not None).on(torch.device(device))
-        rows = mixtures.indices[which].long()
+        rows = mixtures.indices[which].long() if rows is None else rows
         gains = torch.ones(rows.shape) if mixtures.gains is None else mixtures.gains[which].float()
         starts = (
             torch.zeros_like(rows) if mixtures.starts is None else (mixtures.starts[which] / self.hop).round().long()
@@ -181,14 +187,7 @@ class ConstantQ:
         total = torch.zeros(len(rows), self.frames, self.bins, 2, device=device)
         places = None if stretch is None else stretched(stretch, self.frames)
         if total.device.type == "cpu" and colour is None and notes.lead == 0:  # note by note stays in the cache: faster
-            for b, (out, row, gain) in enumerate(zip(total, rows.tolist(), gains.tolist(), strict=True)):
-                for k, (i, g) in enumerate(zip(row, gain, strict=True)):
-                    if g and places is None:
-                        out.add_(notes.values[i * self.frames : (i + 1) * self.frames], alpha=g)
-                    elif g:
-                        place = places[b, k][places[b, k] < self.frames]
-                        out[: len(place)].add_(notes.values[i * self.frames + place], alpha=g)
-            return total
+            return self._add_each(total, notes, rows, gains, places, moved)
         for k in range(mixtures.n):
             gain = gains[:, k, None, None, None]
             if colour is not None:
@@ -198,7 +197,29 @@ class ConstantQ:
                 place = places[:, k].to(device)
                 window = window[torch.arange(len(rows), device=device)[:, None], place.clamp(max=self.frames - 1)]
                 window = window * (place < self.frames)[..., None, None]
-            total.addcmul_(window, gain)
+            total.addcmul_(window if moved is None else _move(window, moved[:, k].to(device)), gain)
+        return total
+
+    def _add_each(
+        self,
+        total: torch.Tensor,
+        notes: NoteFrames,
+        rows: torch.Tensor,
+        gains: torch.Tensor,
+        places: torch.Tensor | None,
+        moved: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Add one note after the other to `total`, and return it."""
+        ups = [[0] * rows.shape[1]] * len(rows) if moved is None else moved.tolist()
+        for b, (out, *mixture) in enumerate(zip(total, rows.tolist(), gains.tolist(), ups, strict=True)):
+            for k, (i, gain, up) in enumerate(zip(*mixture, strict=True)):
+                if not gain:
+                    continue
+                window = notes.values[i * self.frames : (i + 1) * self.frames]
+                if places is not None:
+                    window = window[places[b, k][places[b, k] < self.frames]]
+                first, end = max(0, up), self.bins + min(0, up)
+                out[: len(window), first:end].add_(window[:, first - up : end - up], alpha=gain)
         return total
 
     def notes(self, notes: NoteLibrary, *, whole: bool = False) -> NoteFrames:
@@ -276,6 +297,14 @@ def stretched(factors: torch.Tensor, frames: int) -> torch.Tensor:
     time = torch.arange(frames)
     later = ATTACK + ((time - ATTACK) / factors[..., None]).round().long()
     return torch.where(time < ATTACK, time, later)
+
+
+def _move(window: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """Return frames [batch, frames, bins, 2], each moved upwards by its number of bins; what comes in is 0."""
+    place = torch.arange(window.shape[2], device=window.device) - up[:, None]
+    inside = (place >= 0) & (place < window.shape[2])
+    index = place.clamp(0, window.shape[2] - 1)[:, None, :, None].expand_as(window)
+    return window.gather(2, index) * inside[:, None, :, None]
 
 
 class NoteFrames:

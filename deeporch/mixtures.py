@@ -313,8 +313,8 @@ class Mixtures:
             )
         self.notes, self.classes, self.n, self.samples, self.seed = notes, classes, n, samples, seed
         generator = torch.Generator().manual_seed(seed)
-        pool = _restrict(notes, classes, pool, instruments, pitch_range)
-        draw = _Draw(classes, pool, n, per_instrument)
+        self.pool = _restrict(notes, classes, pool, instruments, pitch_range)
+        draw = _Draw(classes, self.pool, n, per_instrument)
         others = (exclude,) if isinstance(exclude, Mixtures) else tuple(exclude or ())
         for other in others:
             if other.notes.key != notes.key:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -169,6 +169,35 @@ class AlongPitch(nn.Conv1d):
         weight = functional.pad(self.weight[:, 0], (beyond, beyond))
         matrix = weight.unfold(1, pitches, 1).flip(1)  # [channels, to, from]
         return torch.baddbmm(self.bias[:, None, None], x.transpose(0, 1), matrix.mT).transpose(0, 1)
+
+
+def grow(model: PitchNet, blocks: int) -> PitchNet:
+    """Return a copy of a network with more blocks, the new ones after the others; at first they change nothing.
+
+    Parameters
+    ----------
+    model : PitchNet
+        Made by `deeporch.build`.
+    blocks : int
+        How many it is to have.
+
+    Raises
+    ------
+    ValueError
+        If it has more than that.
+    """
+    begun = model.config.blocks
+    if blocks < begun:
+        raise ValueError(f"A network of {begun} blocks cannot grow to {blocks}: give {begun} or more.")
+    config = replace(model.config, blocks=blocks)
+    grown = PitchNet(model.features, model.classes, config)
+    for block in grown.blocks[begun:]:
+        nn.init.zeros_(block.mix[-1].weight)
+        nn.init.zeros_(block.mix[-1].bias)
+    grown.load_state_dict(model.state_dict(), strict=False)
+    grown.classes, grown.features = model.classes, model.features
+    grown.card = {**model.card, "config": asdict(config)}
+    return grown
 
 
 def _conv_norm(inputs: int, outputs: int, size: tuple, stride: tuple, padding: tuple) -> list[nn.Module]:

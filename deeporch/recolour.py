@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import librosa
 import numpy as np
+import pandas as pd
 import torch
 
 from .constantq import ConstantQ
@@ -20,7 +21,7 @@ RIPPLES = 6  # cosines over log-frequency that make up a random equalizer
 class Recoloured:
     """A constant-Q seen through random changes that leave its notes the same; for ``fit(features=…)``.
 
-    The first three change each note before notes are added, the others the mixture; each is switched off by 0.
+    The first four change each note before notes are added, the others the mixture; each is switched off by 0.
     The draw depends only on the mixture set's seed and on which mixtures are asked for.
 
     Parameters
@@ -35,6 +36,9 @@ class Recoloured:
         Largest factor by which a note's duration is changed, up or down (1.5: from 2/3 to 3/2 of it), equally likely
         on a logarithmic scale; its attack keeps its pace. In a library all notes of one instrument may be short, and
         a network then knows that instrument by it.
+    transpose : int
+        For half of the notes, another note of the instrument stands in, at most so many semitones away and moved to
+        their pitch. A pitch is then heard in more recordings than there are of it: other dynamics, other bows.
     detune : float
         Largest shift along frequency, in semitones.
     noise : float
@@ -53,6 +57,7 @@ class Recoloured:
     level: float = 0.0
     equalizer: float = 0.0
     stretch: float = 0.0
+    transpose: int = 0
     detune: float = 0.0
     noise: float = 0.0
     room: float = 0.0
@@ -61,6 +66,8 @@ class Recoloured:
         for name in ("level", "equalizer", "detune", "noise", "room"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)!r}.")
+        if self.transpose < 0 or self.transpose != int(self.transpose):
+            raise ValueError(f"transpose is a number of semitones, 0 or more, but is {self.transpose!r}.")
         if self.stretch != 0 and not self.stretch >= 1:
             raise ValueError(f"stretch is a factor: it must be 1 or more, or 0 for none, but is {self.stretch!r}.")
 
@@ -80,7 +87,13 @@ class Recoloured:
             stretch = self.stretch ** (2 * torch.rand(len(which), mixtures.n, generator=generator) - 1)
         if self.level or self.equalizer:
             colour = self.colours(len(which), mixtures.n, generator).to(device)
-        frames = self.features.mix(mixtures, which, device=device, colour=colour, stretch=stretch)
+        rows = moved = None
+        if self.transpose:
+            rows, semitones = neighbours(mixtures, which, int(self.transpose), generator)
+            moved = semitones * (self.features.bins_per_octave // 12)
+        frames = self.features.mix(
+            mixtures, which, device=device, colour=colour, stretch=stretch, rows=rows, moved=moved
+        )
         x = self.features.decibels(frames)
         if self.detune:
             x = shift(x, self.detune * self.features.bins_per_octave / 12, generator)
@@ -108,6 +121,42 @@ class Recoloured:
         for frame in x[:, 0].unbind(-1)[1:]:
             out.append(torch.maximum(frame, out[-1] - fall))
         return torch.stack(out, -1).unsqueeze(1)
+
+
+def neighbours(
+    mixtures: Mixtures, which: torch.Tensor, most: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw notes to stand in for half of the notes of some mixtures.
+
+    Parameters
+    ----------
+    mixtures, which
+        The set, and which of it.
+    most : int
+        Semitones between a note and the one in its place.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    rows, semitones : torch.Tensor
+        int64 [batch, n] each: notes of the pool that the mixtures were drawn from, of the same instruments, and how
+        far each is to be moved up to sound at the pitch of the note that it stands in for. Where the instrument has no
+        note at the interval drawn, and in the other half, the note itself, and 0.
+    """
+    midi = torch.from_numpy(mixtures.notes.table["midi"].to_numpy(dtype=np.int64, copy=True))
+    instrument = torch.from_numpy(pd.factorize(mixtures.notes.table["instrument"])[0])
+    key = instrument * 1000 + midi  # far more than there are pitches
+    order = key[mixtures.pool].argsort(stable=True)
+    pool, keys = mixtures.pool[order], key[mixtures.pool][order]
+    rows = mixtures.indices[which].long()
+    up = torch.randint(-most, most + 1, rows.shape, generator=generator)
+    up = up * (torch.rand(rows.shape, generator=generator) < 0.5)
+    wanted = (key[rows] - up).contiguous()
+    first, end = torch.searchsorted(keys, wanted), torch.searchsorted(keys, wanted, right=True)
+    found = (end > first) & (up != 0)
+    pick = first + (torch.rand(rows.shape, generator=generator) * (end - first)).long()
+    return torch.where(found, pool[pick.clamp(max=len(pool) - 1)], rows), torch.where(found, up, 0)
 
 
 def shift(x: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:

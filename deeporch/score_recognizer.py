@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .audit import audit
+from .audit import WITHOUT, suspects
 from .checkpoints import load_checkpoint, read_card
 from .environment import describe_device
 from .library import NoteLibrary, load_library
@@ -22,14 +22,6 @@ from .train_recognizer import NUMBERS
 from .training import evaluate, pick_device
 
 EXPERIMENT = "07_other_libraries"
-SUSPECT = ("pitch", "octave", "silent", "clipped", "truncated")  # findings of the audit that may mislead a test
-WITHOUT = "{}, without suspects"
-
-
-def suspects(notes: NoteLibrary) -> set[int]:
-    """Return the rows of a library that its audit finds suspicious."""
-    found = audit(notes)
-    return set(found.loc[found["finding"].isin(SUSPECT), "note"])
 
 
 def score_on(

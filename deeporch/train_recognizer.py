@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import nn
 
-from .checkpoints import save_checkpoint
+from .audit import WITHOUT, suspects
+from .checkpoints import check_classes, load_checkpoint, read_card, save_checkpoint
 from .checks import check_choice
 from .constantq import ConstantQ
 from .decisions import Calibration, calibrate, score_open
@@ -20,6 +23,8 @@ from .features import CachedFeatures, get_features
 from .library import NoteLibrary, combine, load_library
 from .mixtures import Classes, Mixtures, Split, split
 from .models import build
+from .pitchnet import PitchNetConfig, grow
+from .recognizer import find_checkpoint
 from .recolour import Recoloured
 from .results import ROOT, Results, published_value
 from .training import History, evaluate, fit, pick_device, predict_all
@@ -46,6 +51,7 @@ def train(
     curriculum: int = 0,
     size: int = EPOCH,
     wrap: Callable[[nn.Module], nn.Module] | None = None,
+    start: str | Path | None = None,
     **options: object,
 ) -> tuple[nn.Module, History]:
     """Train a PitchNet on mixtures of 1 to 10 notes for some minutes.
@@ -79,6 +85,10 @@ def train(
         Mixtures in an epoch, all of them new.
     wrap : callable, optional
         From the untrained network to the one to train, which holds it.
+    start : str or Path, optional
+        Checkpoint of a network that was trained before on the same library, and goes on: its features and sizes are
+        kept, but for more ``blocks`` in `network`; its mixtures follow those that it has heard, and its history is what
+        the new rows are added to.
     **options
         Fields of `Training`, and `fit`'s ``augment`` and ``callback``.
 
@@ -88,16 +98,29 @@ def train(
         Trained.
     history : History
         A row an epoch.
+
+    Raises
+    ------
+    ValueError
+        As `fit`, or if the network to start from has other classes.
     """
     classes = Classes(notes)
-    model = build("pitchnet", classes, features=get_features(features), seed=seed, **(network or {}))
+    if start is None:
+        model = build("pitchnet", classes, features=get_features(features), seed=seed, **(network or {}))
+    else:
+        model = load_checkpoint(start)
+        check_classes(model, classes, notes.name)
+        model = grow(model, (network or {}).get("blocks", model.config.blocks))
+    before = read_card(start).get("history", []) if start else []
     model = wrap(model) if wrap else model
     model.features.notes(notes)  # outside the minutes
     first = 1_000_000 * (seed + 1)  # of the mixtures' seeds
 
     def fresh(epoch: int) -> VariedMixtures:
         largest = n[0] + (n[1] - n[0]) * min(epoch, curriculum) // curriculum if curriculum else n[1]
-        return VariedMixtures(notes, classes, n=(n[0], largest), size=size, seed=first + epoch, pool=pools.train)
+        return VariedMixtures(
+            notes, classes, n=(n[0], largest), size=size, seed=first + len(before) + epoch, pool=pools.train
+        )
 
     valid = None
     if pools.by != "mixture":
@@ -105,13 +128,33 @@ def train(
     settings = {"epochs": LIMIT, "batch_size": 32, "lr": 2e-3, "schedule": "cosine", "seed": seed, "device": device}
     settings |= {"time_limit": 60 * minutes if minutes else None, "cache_gb": 0, "validate_every": 10, **options}
     seen_through = Recoloured(model.features, **recolour) if recolour else None
-    return model, fit(model, fresh, valid, folder=folder, features=seen_through, **settings)
+    return model, _joined(before, fit(model, fresh, valid, folder=folder, features=seen_through, **settings))
+
+
+def _joined(before: list[dict], history: History) -> History:
+    """Return a training's history with the rows of the one that it went on from before its own."""
+    if not before:
+        return history
+    earlier, table = pd.DataFrame(before), history.table.copy()
+    table["epoch"] += earlier["epoch"].iloc[-1]
+    table["seconds"] += earlier["seconds"].iloc[-1]
+    return History(pd.concat([earlier, table], ignore_index=True), history.device, history.stopped)
 
 
 def make_tests(
-    notes: NoteLibrary, pools: Split, *, other: NoteLibrary | None = None, size: int = 1000, seed: int = 1
+    notes: NoteLibrary,
+    pools: Split,
+    *,
+    other: NoteLibrary | None = None,
+    size: int = 1000,
+    seed: int = 1,
+    audited: bool = False,
 ) -> dict[str, list[Mixtures]]:
-    """Return the test sets, N = 2, 3, 5 and 10: ``mixture`` (heard notes), ``recording`` (held out), ``other``."""
+    """Return the test sets, N = 2, 3, 5 and 10, by name.
+
+    ``mixture`` is of notes that are heard in training, ``recording`` of those held out, ``other takes`` of another
+    library's; where `audited`, the last two also without the recordings that the audit finds suspicious.
+    """
     classes = Classes(notes)
     found = {"mixture": (notes, classes, pools.train)}
     if pools.by != "mixture":
@@ -122,6 +165,11 @@ def make_tests(
         heard[classes.of_note[pools.train]] = True
         usable = (bound.of_note >= 0) & heard[bound.of_note.clamp(min=0)]
         found["other takes"] = (other, bound, torch.nonzero(usable).flatten())
+    if audited:
+        for name in [name for name in found if name != "mixture"]:
+            library, by, pool = found[name]
+            left_out = torch.tensor(sorted(suspects(library)), dtype=torch.long)
+            found[WITHOUT.format(name)] = (library, by, pool[~torch.isin(pool, left_out)])
     return {
         name: [Mixtures(library, by, n=n, size=size, seed=seed + n, pool=pool) for n in NUMBERS]
         for name, (library, by, pool) in found.items()
@@ -159,18 +207,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         other = load_library(options.library, root=options.other, **filters) if options.other else None
         pools = split(notes, Classes(notes), by=options.split, seed=options.seed)
         recolour = parse_recolour(options.recolour)
+        start = find_checkpoint(options.start) if options.start else None
+        if start:
+            check_classes(load_checkpoint(start), Classes(notes), notes.name)
+            check_split(read_card(start), pools.report, start)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(notes, pools.report, sep="\n", flush=True)
     model, history = train(
         notes, pools, minutes=options.minutes, seed=options.seed, device=options.device, recolour=recolour,
-        folder=options.folder,
+        folder=options.folder, start=start, network={"blocks": options.blocks} if options.blocks else None,
     )  # fmt: skip
     device = describe_device(pick_device(options.device))
-    results = Results(options.name, data=notes.name, profile=f"{options.minutes:g} minutes", device=device)
+    minutes = round(history.seconds / 60) if start else options.minutes  # of both trainings
+    results = Results(options.name, data=notes.name, profile=f"{minutes:g} minutes", device=device)
     table = []
-    for name, sets in make_tests(notes, pools, other=other, size=options.test).items():
+    for name, sets in make_tests(notes, pools, other=other, size=options.test, audited=options.audit).items():
         for mixtures in sets:
             scores = evaluate(model, mixtures, device=options.device)
             results.add(
@@ -180,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             row = {"split": name, "n": scores.n, "top_n_recall": scores.top_n_recall, "exact_match": scores.exact_match}
             table.append(row)
             study = f"   (the study: {published_value(STUDY, n=scores.n):.1%})" if name == "mixture" else ""
-            print(f"{name:<12} N={scores.n:<3} {scores.top_n_recall:7.2%}  exact {scores.exact_match:7.2%}{study}")
+            print(f"{name:<30} N={scores.n:<3} {scores.top_n_recall:7.2%}  exact {scores.exact_match:7.2%}{study}")
     if options.figures:
         print(f"written: {results.save(ROOT / 'figures')}")
     if options.checkpoint:
@@ -192,9 +245,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "mixtures": EPOCH * history.epochs, "seconds": round(history.seconds), "device": device,
             },
             "scores": table, "unknown_n": unknown, "calibration": calibration.to_dict(),
+            "history": json.loads(history.table.round(4).to_json(orient="records")),
         }  # fmt: skip
         print(f"written: {save_checkpoint(options.checkpoint, model, card=card)}")
     return 0
+
+
+def check_split(card: dict, report: str, path: Path) -> None:
+    """Raise a ValueError if a network was trained on another split: it may have heard what is now held out."""
+    before = card.get("data", {}).get("split", report)
+    if before != report:
+        raise ValueError(
+            f"{path.name} was trained on another split ({before}; here: {report}): "
+            "go on with the same --library, --pitches, --split and --seed."
+        )
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -233,9 +297,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=5.0, help="of training")
     add("--recolour", default="", metavar="NAME=VALUE,…", help="change training notes: level=6,equalizer=5,detune=0.3")
     add("--split", default="mixture", choices=("mixture", "recording"), help="recording: hold recordings out")
+    add("--audit", action="store_true", help="also test without the recordings that the audit finds suspicious")
     add("--test", type=int, default=1000, help="mixtures of each test")
     add("--seed", type=int, default=0)
     add("--device", default="auto")
+    add("--start", default=None, metavar="CHECKPOINT", help="go on with a network that was trained before")
+    add("--blocks", type=int, help=f"of the network (default: {PitchNetConfig().blocks}, or as where it starts)")
     add("--folder", default=None, help="keep the training's state here, so that the same command resumes it")
     add("--checkpoint", default=None, help="write the network here (.safetensors)")
     add("--figures", action="store_true", help="write the scores to figures/NAME.csv")

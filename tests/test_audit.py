@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tones import ENVELOPES, harmonic_tone
 
-from deeporch.audit import FURTHEST, pitch_scores, spectra
+from deeporch.audit import FURTHEST, pitch_scores, spectra, suspects
 from deeporch.library import NoteLibrary, load_library
 from deeporch.pitches import midi_to_pitch
 
@@ -63,3 +63,9 @@ def test_the_philharmonias_misnamed_groups_are_found(philharmonia):
     table = notes.table
     in_tune = table.index[(table["instrument"] == "ClBb") & (table["dynamic"] != "ff")]
     assert found["note"].isin(in_tune).sum() <= 0.05 * len(in_tune)
+
+
+def test_suspects_are_those_that_may_mislead(tiny_library, monkeypatch):
+    found = pd.DataFrame({"note": [3, 4, 5], "finding": ["octave", "duplicate", "silent"]})
+    monkeypatch.setitem(suspects.__globals__, "audit", lambda notes: found)
+    assert suspects(tiny_library) == {3, 5}

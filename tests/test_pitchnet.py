@@ -6,8 +6,8 @@ import torch
 import deeporch as do
 from deeporch.constantq import ConstantQ
 from deeporch.metrics import count_right
-from deeporch.pitchnet import AlongPitch, PitchNet
-from deeporch.recolour import Recoloured, listen, shift
+from deeporch.pitchnet import AlongPitch, PitchNet, grow
+from deeporch.recolour import Recoloured, listen, neighbours, shift
 from deeporch.varied import VariedMixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
@@ -212,6 +212,59 @@ def test_a_note_is_drawn_out_after_its_attack(tiny_library, classes):
     with pytest.raises(ValueError, match=r"stretch is a factor: it must be 1 or more, or 0 for none, but is 0\.5"):
         Recoloured(FEATURES, stretch=0.5)
     assert not torch.equal(Recoloured(FEATURES, stretch=2).of(mixtures, range(3)), FEATURES.of(mixtures, range(3)))
+
+
+def test_a_network_grows_without_forgetting(tiny_library, classes):
+    model = do.build("pitchnet", classes, features=FEATURES, **SMALL).eval()
+    x = torch.rand(2, *FEATURES.shape, generator=torch.Generator().manual_seed(0))
+    grown = grow(model, SMALL["blocks"] + 2).eval()
+    torch.testing.assert_close(grown(x), model(x))
+    assert do.count_parameters(grown) > do.count_parameters(model)
+    assert grown.card["config"]["blocks"] == SMALL["blocks"] + 2
+    grown(x).sum().backward()
+    assert grown.blocks[-1].mix[-1].weight.grad.abs().max() > 0
+    with pytest.raises(ValueError, match="blocks cannot grow to 0"):
+        grow(model, 0)
+
+
+def test_neighbours_are_of_the_instrument_and_the_pool(tiny_library, classes):
+    table = tiny_library.table
+    pool = torch.arange(0, len(table), 2)
+    mixtures = do.Mixtures(tiny_library, classes, n=2, size=60, seed=3, pool=pool)
+    which = torch.arange(60)
+    rows, up = neighbours(mixtures, which, 2, torch.Generator().manual_seed(0))
+    own = mixtures.indices.long()
+    midi, instrument = torch.tensor(table["midi"].tolist()), table["instrument"].to_numpy()
+    assert set(rows.flatten().tolist()) <= set(pool.tolist())
+    assert (instrument[rows.numpy()] == instrument[own.numpy()]).all()
+    assert torch.equal(midi[rows] + up, midi[own])
+    assert up.abs().max() <= 2
+    assert torch.equal(rows[up == 0], own[up == 0])
+    assert 10 < int((up != 0).sum()) < 70, "at most half of 120"
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_a_transposed_note_sounds_at_another_pitch(tiny_library, classes, coloured):
+    mixtures = do.Mixtures(tiny_library, classes, n=2, size=2, seed=1)
+    alone = [FEATURES.mix(mixtures, [0], rows=mixtures.indices[:1].long()[:, [k, k]]) / 2 for k in (0, 1)]
+    moved = torch.tensor([[2, -3]])
+    colour = torch.ones(1, 2, FEATURES.bins) if coloured else None
+    found = FEATURES.mix(mixtures, [0], moved=moved, colour=colour)[0]
+    expected = torch.zeros_like(found)
+    expected[:, 2:] += alone[0][0][:, :-2]
+    expected[:, :-3] += alone[1][0][:, 3:]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    assert (found - FEATURES.mix(mixtures, [0])[0]).abs().max() > 0.1 * found.abs().max()
+
+
+def test_transposing_changes_pictures_repeatably_and_only_by_whole_semitones(tiny_library, classes):
+    mixtures = do.Mixtures(tiny_library, classes, n=3, size=20)
+    changed = Recoloured(FEATURES, transpose=2)
+    first = changed.of(mixtures, range(8))
+    assert (first - FEATURES.of(mixtures, range(8))).abs().mean() > 1e-3
+    torch.testing.assert_close(changed.of(mixtures, range(8)), first, rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"transpose is a number of semitones, 0 or more, but is 0\.5"):
+        Recoloured(FEATURES, transpose=0.5)
 
 
 def test_a_picture_can_be_heard(tiny_library, classes):

@@ -29,12 +29,6 @@ def test_only_notes_of_its_classes_are_used_and_suspects_can_be_left_out(model, 
         assert scores.top_n_recall == expected
 
 
-def test_suspects_are_those_that_may_mislead(tiny_library, monkeypatch):
-    found = pd.DataFrame({"note": [3, 4, 5], "finding": ["octave", "duplicate", "silent"]})
-    monkeypatch.setattr(module, "audit", lambda notes: found)
-    assert module.suspects(tiny_library) == {3, 5}
-
-
 def test_the_command_prints_and_keeps_other_rows(model, tiny_library, tmp_path, monkeypatch, capsys):
     (tmp_path / "figures").mkdir()
     monkeypatch.setattr(module, "ROOT", tmp_path)

@@ -1,6 +1,7 @@
 """Training a recognizer from the command line, on a library in memory."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -17,21 +18,11 @@ def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, 
     monkeypatch.setattr(module, "EPOCH", 256)
     monkeypatch.setitem(module.train.__kwdefaults__, "size", 256)
     path = tmp_path / "tiny.safetensors"
-    command = [
-        "--minutes",
-        "0.25",
-        "--split",
-        "recording",
-        "--test",
-        "40",
-        "--device",
-        "cpu",
-        "--checkpoint",
-        str(path),
-    ]
+    options = "--split recording --minutes 0.25 --test 40 --device cpu --checkpoint"
+    command = [*options.split(), str(path)]
     assert module.main(command) == 0
     printed = capsys.readouterr().out
-    assert "mixture      N=2" in printed
+    assert re.search(r"mixture +N=2", printed)
     assert "(the study: 92.1%)" in printed
     card = json.loads(path.with_suffix(".json").read_text())
     scores = {(row["split"], row["n"]): row["top_n_recall"] for row in card["scores"]}
@@ -42,6 +33,17 @@ def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, 
     recognizer = Recognizer.load(path)
     assert recognizer.calibration.to_dict() == card["calibration"]
     assert 0 < recognizer.calibration.threshold < 1
+    begun = len(card["history"])
+    assert card["training"]["mixtures"] == 256 * begun
+    on = tmp_path / "on.safetensors"
+    assert module.main([*command[:-1], str(on), "--start", str(path), "--blocks", "4"]) == 0
+    further = json.loads(on.with_suffix(".json").read_text())
+    assert further["history"][:begun] == card["history"]
+    assert [row["epoch"] for row in further["history"]] == list(range(1, len(further["history"]) + 1))
+    assert (card["config"]["blocks"], further["config"]["blocks"]) == (3, 4)
+    assert further["training"]["mixtures"] == 256 * len(further["history"]) > card["training"]["mixtures"]
+    assert module.main(["--split", "mixture", "--start", str(path)]) == 1
+    assert "tiny.safetensors was trained on another split" in capsys.readouterr().err
 
 
 def test_other_takes_are_tested_only_where_their_class_was_trained(tiny_library):
@@ -53,6 +55,16 @@ def test_other_takes_are_tested_only_where_their_class_was_trained(tiny_library)
     heard = {name for mixtures in sets["other takes"] for i in range(30) for name in mixtures.labels(i)}
     assert heard
     assert not any(name.startswith("Hn") for name in heard)
+
+
+def test_suspects_are_left_out_of_tests_of_their_own(tiny_library, monkeypatch):
+    pools = split(tiny_library, Classes(tiny_library), by="recording")
+    suspect = int(pools.test[0])
+    monkeypatch.setattr(module, "suspects", lambda notes: {suspect})
+    sets = module.make_tests(tiny_library, pools, size=30, audited=True)
+    assert list(sets) == ["mixture", "recording", "recording, without suspects"]
+    assert all(suspect not in mixtures.indices for mixtures in sets["recording, without suspects"])
+    assert any(suspect in mixtures.indices for mixtures in sets["recording"])
 
 
 def test_a_missing_library_is_named(capsys):
