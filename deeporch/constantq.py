@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import librosa
 import numpy as np
+import scipy.sparse
 import torch
 
 from .files import atomic_path, cache_dir
@@ -121,15 +123,19 @@ class ConstantQ:
         return self.decibels(torch.view_as_real(frames.transpose(1, 2)).to(device))
 
     def transform(self, audio: np.ndarray) -> np.ndarray:
-        """Return librosa's complex transform, complex64 [batch, bins, frames], of float32 [batch, samples]."""
-        return librosa.cqt(
-            audio,
-            sr=self.sample_rate,
-            hop_length=self.hop,
-            fmin=self.fmin,
-            n_bins=self.bins,
-            bins_per_octave=self.bins_per_octave,
-        )
+        """Return the complex transform, complex64 [batch, bins, frames], of float32 [batch, samples].
+
+        It is `librosa.cqt`, which computes its filters anew with every call; here they are computed once. Nor is the
+        sound resampled beforehand where only low octaves are asked for.
+        """
+        filters, lengths = _filters(self)
+        octaves, hop = [], self.hop
+        for basis, n_fft in filters:
+            spectrum = librosa.stft(audio, n_fft=n_fft, hop_length=hop, window="ones", pad_mode="constant")
+            octaves.append(np.stack([basis @ part for part in spectrum]))
+            audio, hop = librosa.resample(audio, orig_sr=2, target_sr=1, res_type="soxr_hq", scale=True), hop // 2
+        frames = min(part.shape[2] for part in octaves)
+        return np.concatenate([part[..., :frames] for part in reversed(octaves)], 1) / np.sqrt(lengths[:, None])
 
     def decibels(self, frames: torch.Tensor) -> torch.Tensor:
         """Return the features [batch, 1, bins, frames] of complex frames, real [batch, frames, bins, 2]."""
@@ -210,6 +216,7 @@ class ConstantQ:
         moved: torch.Tensor | None,
     ) -> torch.Tensor:
         """Add one note after the other to `total`, and return it."""
+        wide = torch.empty_like(total[0])
         ups = [[0] * rows.shape[1]] * len(rows) if moved is None else moved.tolist()
         for b, (out, *mixture) in enumerate(zip(total, rows.tolist(), gains.tolist(), ups, strict=True)):
             for k, (i, gain, up) in enumerate(zip(*mixture, strict=True)):
@@ -218,8 +225,9 @@ class ConstantQ:
                 window = notes.values[i * self.frames : (i + 1) * self.frames]
                 if places is not None:
                     window = window[places[b, k][places[b, k] < self.frames]]
+                part = wide[: len(window)].copy_(window)  # adding float16 itself takes twice as long
                 first, end = max(0, up), self.bins + min(0, up)
-                out[: len(window), first:end].add_(window[:, first - up : end - up], alpha=gain)
+                out[: len(part), first:end].add_(part[:, first - up : end - up], alpha=gain)
         return total
 
     def notes(self, notes: NoteLibrary, *, whole: bool = False) -> NoteFrames:
@@ -305,6 +313,26 @@ def _move(window: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     inside = (place >= 0) & (place < window.shape[2])
     index = place.clamp(0, window.shape[2] - 1)[:, None, :, None].expand_as(window)
     return window.gather(2, index) * inside[:, None, :, None]
+
+
+@lru_cache(maxsize=4)
+def _filters(features: ConstantQ) -> tuple[list[tuple[scipy.sparse.csr_matrix, int]], np.ndarray]:
+    """Return the highest octave's filters first, as spectra [bins, n_fft // 2 + 1], and each bin's length in samples.
+
+    An octave lower the sound is taken at half the rate, so that all octaves cost the same.
+    """
+    ratio = 4 ** (1 / features.bins_per_octave)
+    options = {"window": "hann", "filter_scale": 1, "gamma": 0, "alpha": (ratio - 1) / (ratio + 1)}
+    frequencies = librosa.cqt_frequencies(features.bins, fmin=features.fmin, bins_per_octave=features.bins_per_octave)
+    filters = []
+    for octave, centres in enumerate(np.split(frequencies, features.octaves)[::-1]):
+        waves, lengths = librosa.filters.wavelet(freqs=centres, sr=features.sample_rate / 2**octave, norm=1, **options)
+        n_fft = waves.shape[1]
+        spectra = np.fft.fft(waves * lengths[:, None] / n_fft)[:, : n_fft // 2 + 1]
+        basis = librosa.util.sparsify_rows(spectra, quantile=0.01, dtype=np.complex64)
+        filters.append((basis * np.float32(2 ** (octave / 2)), n_fft))
+    lengths, _ = librosa.filters.wavelet_lengths(freqs=frequencies, sr=features.sample_rate, **options)
+    return filters, lengths.astype(np.float32)
 
 
 class NoteFrames:

@@ -171,7 +171,7 @@ class AlongPitch(nn.Conv1d):
         return torch.baddbmm(self.bias[:, None, None], x.transpose(0, 1), matrix.mT).transpose(0, 1)
 
 
-def grow(model: PitchNet, blocks: int) -> PitchNet:
+def grow(model: PitchNet, blocks: int, *, seed: int = 0) -> PitchNet:
     """Return a copy of a network with more blocks, the new ones after the others; at first they change nothing.
 
     Parameters
@@ -180,6 +180,8 @@ def grow(model: PitchNet, blocks: int) -> PitchNet:
         Made by `deeporch.build`.
     blocks : int
         How many it is to have.
+    seed : int
+        Of the new blocks' weights.
 
     Raises
     ------
@@ -190,7 +192,9 @@ def grow(model: PitchNet, blocks: int) -> PitchNet:
     if blocks < begun:
         raise ValueError(f"A network of {begun} blocks cannot grow to {blocks}: give {begun} or more.")
     config = replace(model.config, blocks=blocks)
-    grown = PitchNet(model.features, model.classes, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        grown = PitchNet(model.features, model.classes, config)
     for block in grown.blocks[begun:]:
         nn.init.zeros_(block.mix[-1].weight)
         nn.init.zeros_(block.mix[-1].bias)
