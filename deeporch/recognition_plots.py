@@ -120,6 +120,19 @@ def draw_recognizer(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def recall_table(table: pd.DataFrame, *, rows: str = "split", columns: str = "n") -> pd.DataFrame:
+    """Return top-N recall in percent, mean over seeds: by test and N, or by any two of a `Results` table's labels."""
+    found = table[table["quantity"] == "top_n_recall"].pivot_table(
+        index=rows, columns=columns, values="value", sort=False
+    )
+    return (100 * found).rename(columns=str, index=_test_name).rename(columns=_test_name).round(1)
+
+
+def _test_name(split: str) -> str:
+    name, comma, rest = split.partition(",")
+    return TESTS.get(name, (name,))[0] + comma + rest
+
+
 def draw_five_minutes(table: pd.DataFrame) -> Figure:
     """Draw what a few minutes of training reach, beside the study."""
     with style():

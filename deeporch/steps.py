@@ -125,6 +125,7 @@ STEPS = (
     Step("as it is"),
     Step("1 s window", {"features": SECOND}),
     Step("durations", {"recolour": {"stretch": 2.5}}),
+    Step("neighbours", {"recolour": {"transpose": 2}}),
     Step("level and equalizer", {"recolour": COLOURS}),
     Step("level, equalizer, detuning", {"recolour": {**COLOURS, "detune": 0.3}}),
     Step("noise and room", {"recolour": {"noise": 0.3, "room": 1.0}}),

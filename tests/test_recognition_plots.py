@@ -82,3 +82,14 @@ def test_a_notes_partials_are_marked_over_what_the_network_looks_at(tiny_library
     assert marks[:2] == [96, 120]  # A4 is four octaves above A0
     assert marks[2] == pytest.approx(120 + 24 * 0.585, abs=0.01)
     assert ax.get_title() == "Fl A4"
+
+
+def test_a_table_of_recalls_names_its_tests():
+    table = load_results("07_recognizer")
+    found = recognition_plots.recall_table(table)
+    assert list(found.columns) == ["2", "3", "5", "10"]
+    rows = table[(table["quantity"] == "top_n_recall") & (table["split"] == "recording") & (table["n"] == 5)]
+    assert found.loc["another dynamic, not heard", "5"] == round(100 * rows["value"].iloc[0], 1)
+    by_step = recognition_plots.recall_table(load_results("07_steps"), rows="setting", columns="split")
+    assert list(by_step.columns) == ["heard recordings", "another dynamic, not heard", "other takes, not heard"]
+    assert by_step.index[0] == "as it is"
