@@ -134,9 +134,7 @@ class Recognizer:
         windows = [cut_windows(sound, self.model.features.samples) for sound in sounds]
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            parts = [
-                self.model(self.features(part).to(device)).float().cpu() for part in torch.cat(windows).split(64)
-            ]
+            parts = [self.model(self.features(part).to(device)).float().cpu() for part in torch.cat(windows).split(64)]
         return torch.stack([part.mean(0) for part in torch.cat(parts).split([len(w) for w in windows])])
 
     def _heard(self, index: int, probability: float) -> Heard:

@@ -246,7 +246,9 @@ def test_a_slider_answers_within_200_ms(busy, name):
     """The median of its moves, sound, pictures and networks included, in the processor's time: others run beside."""
     assert len(busy.chosen_networks) == len(list(CHECKPOINTS.glob("*.safetensors")))
     row = busy._rows[0]
-    slider = {"Level": row._level, "Onset": row._onset}.get(name) or busy._sliders[{"Notes": "n"}.get(name, name.lower())]
+    slider = {"Level": row._level, "Onset": row._onset}.get(name) or busy._sliders[
+        {"Notes": "n"}.get(name, name.lower())
+    ]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     took, seen = [], set()

@@ -138,7 +138,9 @@ class EarTest(Room):
             self.truth = list(zip(table["instrument"], table["pitch"], strict=True))
             self.audio = self._recipe.audio([0])[0]
             self.answered, self.guess = False, ()
-            self._player.value = audio_element(self.audio, self.notes.sample_rate, label="What is this?", form="FLAC", menu=False)
+            self._player.value = audio_element(
+                self.audio, self.notes.sample_rate, label="What is this?", form="FLAC", menu=False
+            )
             self._result.value = ""
 
     def _ask(self) -> list[str] | None:
