@@ -134,7 +134,8 @@ def heard_bars(heard: Sequence[Heard], truth: Sequence[tuple[str, str]], *, titl
             f'<tr><td style="color:{colour};font-weight:bold" title="{word}" aria-label="{word}">{mark}</td>'
             f"<td style='padding:0 .6em'>{escape(f'{note.instrument} {note.pitch}'.strip())}</td>"
             f'<td style="width:12em"><div style="background:{colour};height:.8em;border-radius:2px;'
-            f'width:{max(0.5, 100 * note.probability):.1f}%"></div></td><td style="text-align:right">{note.probability:.0%}</td></tr>'
+            f'width:{max(0.5, 100 * note.probability):.1f}%"></div></td>'
+            f'<td style="text-align:right">{note.probability:.0%}</td></tr>'
         )
     lost = ", ".join(f"{i} {p}".strip() for i, p in missed)
     note = f"<div>not heard: {escape(lost)}</div>" if lost else "<div>all heard</div>"
@@ -244,6 +245,7 @@ def _svg(body: str, height: int, title: str) -> str:
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     return (
         f'<svg role="img" aria-label="{escape(title)}" {size} '
-        'style="max-width:100%;height:auto;margin-right:6px" font-size="11" font-family="sans-serif" '
+        'style="flex:1 1 330px;max-width:min(100%,420px);height:auto;margin-right:6px" '
+        'font-size="11" font-family="sans-serif" '
         f'fill="currentColor"><text x="{LEFT}" y="12">{escape(title)}</text>{body}</svg>'
     )

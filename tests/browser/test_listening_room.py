@@ -87,20 +87,18 @@ def test_a_mixture_can_be_played(room):
 ANSWERS = """async ([room, moves]) => {
     const input = room.querySelector("input[aria-label='Level of note 1']");
     const sound = () => room.querySelector("audio[aria-label='The mixture']").src;
+    const picture = () => room.querySelector("svg[aria-label^=constant-Q]").outerHTML;
     const times = [];
     for (let move = 0; move < moves; move++) {
-        const before = sound(), began = performance.now();
-        let heard = 0, seen = 0;
-        const observer = new MutationObserver(() => {
-            if (!heard && sound() != before) heard = performance.now() - began;
-            seen = performance.now() - began;
-        });
-        observer.observe(room, { subtree: true, childList: true, attributes: true });
+        const before = [sound(), picture()], began = performance.now();
+        const pause = () => new Promise((next) => setTimeout(next, 5));
         input.value = -1 - move;
         input.dispatchEvent(new Event("input"));
-        while (!heard || performance.now() - began < seen + 300) await new Promise((next) => setTimeout(next, 20));
-        observer.disconnect();
-        times.push([heard, seen]);
+        while (sound() == before[0]) await pause();
+        const heard = performance.now() - began;
+        while (picture() == before[1]) await pause();
+        times.push([heard, performance.now() - began]);
+        await new Promise((rested) => setTimeout(rested, 500));
     }
     return times;
 }"""
@@ -122,17 +120,17 @@ DRAGGED = """async (room) => {
 
 
 def test_a_slider_answers_within_200_ms(room):
-    """From the hand's event to the new sound in the page: the median of twelve moves.
+    """From the hand's event to the new sound, and to the new pictures, in the page.
 
-    The pictures and the networks' answers follow; of these the fastest counts, for others run beside the tests, and
-    with room, for the browser paints on the same processor (`tests/test_widgets.py` has the kernel's share).
+    The fastest quarter of twelve moves counts, for others run beside the tests; what the kernel needs, the networks'
+    answers included, is in `tests/test_widgets.py`.
     """
     explorer = widget(room, "MixtureExplorer")
     heard, seen = zip(*room.page.evaluate(ANSWERS, [explorer.element_handle(), 12]), strict=True)
-    for what, times in (("sound", heard), ("everything", seen)):
+    for what, times in (("sound", heard), ("pictures", seen)):
         print(f"a slider is answered, {what}: " + ", ".join(f"{each:.0f}" for each in sorted(times)), "ms")
-    assert sorted(heard)[6] < 200
-    assert min(heard) < min(seen) < 400
+    assert sorted(heard)[2] < 200
+    assert min(heard) < min(seen) < 500
 
 
 def test_a_dragged_slider_leaves_no_queue(room):
@@ -305,6 +303,17 @@ def test_it_can_be_read_in_both_themes(room, theme):
         assert len(contrasts) > 5
         assert {text: ratio for text, ratio in contrasts if ratio < 4.5} == {}
         room.shot(f"{name}_{theme.split()[1].lower()}", widget(room, name))
+
+
+@pytest.mark.parametrize("width", [700, 1100])
+def test_nothing_sticks_out_of_a_narrow_page(room, width):
+    """Rows wrap, and pictures shrink; what is still too wide would be cut off, or scroll away from its name."""
+    room.page.set_viewport_size({"width": width + 430, "height": 1400})  # beside the file browser and the prompts
+    for name in ("MixtureExplorer", "EarTest", "TrainingMonitor", "OrchestrationExplorer"):
+        narrow = widget(room, name)
+        assert narrow.evaluate("e => e.clientWidth") <= width
+        room.page.wait_for_function("e => e.scrollWidth <= e.clientWidth", arg=narrow.element_handle())
+        room.shot(f"{name}_{width}", narrow)
 
 
 def test_every_control_has_a_name(room):

@@ -1,4 +1,4 @@
-"""The listening room in Notebook 7 and in Voilà: the same widgets, shown, played and clicked, and nothing goes wrong."""
+"""The listening room in Notebook 7 and in Voilà: the same widgets, shown, played and clicked."""
 
 import importlib.util
 import os
