@@ -221,7 +221,7 @@ class OrchestrationExplorer(Room):
             [self._switch, self._parts, row(button("Files of this solution", self._offer), self._links)]
         )
         self._results.layout.display = "none"
-        beside = row(self._results, self._curve)
+        beside = row(self._curve, self._results)
         beside.layout.align_items = "flex-start"
         self.furnish(
             row(upload, button("Search", self.search), *sliders.values(), distances, advice),
