@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
 
 from .checks import check_choice
 from .features import Mel
@@ -65,6 +66,11 @@ def ink() -> str:
     return mpl.rcParams["text.color"]
 
 
+def halo() -> list[Stroke]:
+    """Return path effects that keep text readable on lines and bars: an edge in the colour of the background."""
+    return [Stroke(linewidth=2.5, foreground=mpl.rcParams["axes.facecolor"]), Normal()]
+
+
 def new_figure(
     rows: int = 1,
     columns: int = 1,
@@ -100,7 +106,7 @@ def show(figure: Figure, alt: str = "") -> None:
 
 def waveform(ax: Axes, audio: torch.Tensor, sample_rate: int = 44_100, *, colour: str = BLUE) -> None:
     """Draw a mono signal [samples] over seconds."""
-    step = max(1, len(audio) // 4000)
+    step = max(1, len(audio) // 800)  # finer than the pixels it would be pale
     points = audio[: len(audio) // step * step].float().reshape(-1, step)
     seconds = np.arange(len(points)) * step / sample_rate
     ax.fill_between(seconds, points.amin(1), points.amax(1), color=colour, linewidth=0)
@@ -125,6 +131,7 @@ def mel_picture(ax: Axes, mel: torch.Tensor, features: Mel) -> None:
     ax.figure.colorbar(image, ax=ax, label="level / dB", pad=0.01)
 
 
+@style()
 def pitch_ranges(ax: Axes, notes: NoteLibrary) -> None:
     """Draw which pitches each instrument of a library has: a dot a pitch, darker with more recordings."""
     counts = notes.table.groupby(["instrument", "family", "midi"]).size().rename("recordings").reset_index()
@@ -166,8 +173,14 @@ def instrument_accuracy(table: pd.DataFrame, *, by: str = "split") -> pd.DataFra
     return (counts["right"] / counts["occurring"]).unstack(by)
 
 
+def instrument_spread(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the standard deviation over seeds of `instrument_accuracy` by split; NaN where there is one seed."""
+    seeds = pd.concat({seed: instrument_accuracy(part) for seed, part in table.groupby("seed")}, names=["seed"])
+    return seeds.groupby("item", sort=False).std()
+
+
 def instrument_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | None = None) -> None:
-    """Draw accuracy by instrument, a bar a split, with the study's values as marks where there are any.
+    """Draw accuracy by instrument, a bar a split, its spread over seeds, and the study's values where there are any.
 
     Parameters
     ----------
@@ -179,13 +192,18 @@ def instrument_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float
         Instrument to published accuracy, 0 to 1.
     """
     accuracy = instrument_accuracy(table)
+    spread = instrument_spread(table).reindex(accuracy.index)
     splits = [name for name in dict.fromkeys((*SPLIT_NAMES, *accuracy.columns)) if name in accuracy]
     width = 0.8 / len(splits)
     position = np.arange(len(accuracy))
     for i, name in enumerate(splits):
         colour = SPLIT_COLOURS.get(name, COLOURS[i + 2])
         offset = (i - (len(splits) - 1) / 2) * width
-        ax.bar(position + offset, 100 * accuracy[name], width, color=colour, label=SPLIT_NAMES.get(name, name))
+        error = None if spread[name].isna().all() else 100 * spread[name]
+        ax.bar(
+            position + offset, 100 * accuracy[name], width, yerr=error, color=colour, ecolor=ink(),
+            error_kw={"linewidth": 1}, label=SPLIT_NAMES.get(name, name),
+        )  # fmt: skip
     for i, name in enumerate(accuracy.index):
         if published and name in published:
             ax.plot(i, 100 * published[name], marker="D", color=ink(), markersize=4, linestyle="none")
@@ -353,7 +371,8 @@ def draw_mixtures(table: pd.DataFrame) -> Figure:
             curve(losses, part, "valid_loss", color=colour, label=f"N = {n}")
         losses.plot([], [], color=GREY, linestyle=":", label="training")
         losses.plot([], [], color=GREY, label="test, heard notes")
-        losses.legend(fontsize=8, ncols=2)
+        losses.set_ylim(bottom=0)
+        losses.legend(fontsize=8, ncols=3, loc="lower left")
         losses.set_title("loss over training")
         recall_by_n(recalls, table, totals)
         recalls.set_title("top-N recall")
@@ -415,6 +434,8 @@ def recall_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | 
     for y, setting in enumerate(found.index):
         if published and setting in published:
             ax.plot(100 * published[setting], y, "D", color=ink(), markersize=5)
+            text = f"{100 * published[setting]:.1f}"
+            ax.text(100 * published[setting] + 2, y, text, va="center", fontsize=8, path_effects=halo())
     if published:
         ax.plot([], [], "D", color=ink(), markersize=5, label="the study")
     ax.set_yticks(place, found.index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from .constantq import ConstantQ
 from .decisions import Calibration, reliability
 from .features import Mel
 from .library import NoteLibrary
-from .plots import BLUE, GREEN, GREY, ORANGE, caption, curve, style
+from .plots import BLUE, GREEN, GREY, ORANGE, caption, curve, halo, ink, style
 from .results import published_value
 
 STUDY = "05_mixtures_2_3_5_10"
@@ -32,6 +33,7 @@ GOALS = {  # what we set out for, by N
 }
 
 
+@style()
 def constantq_picture(ax: Axes, picture: torch.Tensor, features: ConstantQ) -> None:
     """Draw one constant-Q [bins, frames], 0 to 1, over seconds and pitch."""
     seconds = features.frames * features.hop / features.sample_rate
@@ -46,6 +48,7 @@ def constantq_picture(ax: Axes, picture: torch.Tensor, features: ConstantQ) -> N
     ax.figure.colorbar(image, ax=ax, label="level / dB", pad=0.01)
 
 
+@style()
 def low_semitone(axes: Sequence[Axes], notes: NoteLibrary, *, lowest: int = 36) -> None:
     """Draw two low notes of one instrument, a semitone apart, as mel bands (left) and on a constant-Q (right)."""
     table = notes.table[notes.table["midi"] >= lowest].drop_duplicates(["instrument", "midi"]).sort_values("midi")
@@ -61,11 +64,12 @@ def low_semitone(axes: Sequence[Axes], notes: NoteLibrary, *, lowest: int = 36) 
     axes[1].set(title="constant-Q, in decibels", xlabel="bin (24 an octave from A0)")
 
 
+@style()
 def changed_pictures(axes: Sequence[Axes], pictures: dict[str, torch.Tensor]) -> None:
     """Draw pictures [1, bins, frames] beside each other, by name."""
     for ax, (name, picture) in zip(axes, pictures.items(), strict=True):
         ax.imshow(picture[0], origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1)
-        ax.set_title(name, fontsize=8)
+        ax.set_title(fill(name, 18), fontsize=8)
         ax.set_xlabel("frame")
         ax.grid(False)
     axes[0].set_ylabel("constant-Q bin")
@@ -81,7 +85,7 @@ def recall_on_tests(ax: Axes, table: pd.DataFrame, *, goals: bool = True) -> Non
             for n, value in part.items():
                 ax.annotate(
                     f"{100 * value:.0f}", (n, 100 * value), xytext=PLACES[split], textcoords="offset points",
-                    ha="center", va="center", fontsize=8, color=colour,
+                    ha="center", va="center", fontsize=8, color=colour, path_effects=halo(),
                 )  # fmt: skip
             if goals:
                 ax.plot(GOALS[split].keys(), [100 * v for v in GOALS[split].values()], ":", color=colour, linewidth=1)
@@ -89,7 +93,7 @@ def recall_on_tests(ax: Axes, table: pd.DataFrame, *, goals: bool = True) -> Non
         ax.plot([], [], ":", color=GREY, linewidth=1, label="goal")
     numbers = sorted(rows["n"].unique())
     study = [100 * published_value(STUDY, n=n) for n in numbers]
-    ax.plot(numbers, study, "kD--", markersize=4, linewidth=1, label="the study (heard)")
+    ax.plot(numbers, study, "D--", color=ink(), markersize=4, linewidth=1, label="the study (heard)")
     ax.set(xlabel="notes in a mixture, N", ylabel="notes recognised / %", ylim=(0, 105))
     ax.set_xscale("log")
     ax.set_xticks(numbers, numbers)
@@ -187,6 +191,7 @@ def draw_other_libraries(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@style()
 def reliability_picture(ax: Axes, logits: torch.Tensor, targets: torch.Tensor, calibration: Calibration) -> None:
     """Draw how often a note is there against the probability that was given, raw and calibrated."""
     for name, colour, marker, used in (
@@ -197,7 +202,7 @@ def reliability_picture(ax: Axes, logits: torch.Tensor, targets: torch.Tensor, c
         kept = probabilities >= 0.01
         found = reliability(probabilities[kept], targets[kept], bins=12)
         ax.plot(found["probability"], found["share"], marker=marker, color=colour, label=name)
-    ax.plot([0, 1], [0, 1], "k--", linewidth=1)
+    ax.plot([0, 1], [0, 1], "--", color=ink(), linewidth=1)
     ax.set(xlabel="probability given", ylabel="share that is there", xlim=(0, 1), ylim=(0, 1))
     ax.legend(fontsize=9)
 
@@ -225,6 +230,7 @@ def attribution(model: nn.Module, x: torch.Tensor, index: int) -> torch.Tensor:
     return (gradient * x).detach().sum(3)[0, 0]
 
 
+@style()
 def attribution_picture(ax: Axes, model: nn.Module, x: torch.Tensor, index: int) -> None:
     """Draw `attribution` over the constant-Q's bins, with the class's own partials as dashed lines."""
     owed = attribution(model, x, index).cpu().numpy()
@@ -233,7 +239,7 @@ def attribution_picture(ax: Axes, model: nn.Module, x: torch.Tensor, index: int)
     fundamental = features.bins_per_octave * (note["midi"] - 21) / 12
     for partial in range(1, 9):
         place = fundamental + features.bins_per_octave * np.log2(partial)
-        ax.axvline(place, linestyle="--", linewidth=0.7, color="black")
+        ax.axvline(place, linestyle="--", linewidth=0.7, color=ink())
     ax.set(xlabel=f"constant-Q bin ({features.bins_per_octave} an octave from A0)", ylabel="gradient x input")
     ax.set_title(model.classes.names[index])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,12 @@ class Recognizer:
     calibration : Calibration, optional
         From logits to probabilities.
 
+    Attributes
+    ----------
+    features : callable
+        Makes the pictures that the network sees, of audio [windows, samples]; the model's own, unless it is replaced by
+        something that remembers them.
+
     Examples
     --------
     >>> recognizer = Recognizer.load("runs/mine/best.safetensors")  # doctest: +SKIP
@@ -54,6 +60,7 @@ class Recognizer:
 
     def __init__(self, model: nn.Module, calibration: Calibration | None = None) -> None:
         self.model = model.eval()
+        self.features: Callable[[torch.Tensor], torch.Tensor] = model.features
         self.calibration = calibration or Calibration()
 
     @classmethod
@@ -127,9 +134,7 @@ class Recognizer:
         windows = [cut_windows(sound, self.model.features.samples) for sound in sounds]
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            parts = [
-                self.model(self.model.features(part).to(device)).float().cpu() for part in torch.cat(windows).split(64)
-            ]
+            parts = [self.model(self.features(part).to(device)).float().cpu() for part in torch.cat(windows).split(64)]
         return torch.stack([part.mean(0) for part in torch.cat(parts).split([len(w) for w in windows])])
 
     def _heard(self, index: int, probability: float) -> Heard:

@@ -101,6 +101,28 @@ def test_bars_show_accuracy_and_the_studys_marks(tiny_library):
     assert [line.get_ydata()[0] for line in ax.lines] == [90.0]
 
 
+def test_bars_of_several_seeds_show_their_spread(tiny_library):
+    one = made_up(tiny_library, "01_cnn_instruments").table
+    one = one[one["seed"] == one["seed"].min()]
+    _, ax = plots.new_figure()
+    plots.instrument_bars(ax, one)
+    assert not ax.collections, "one seed has no spread"
+    flute = (one["item"] == "Fl") & (one["split"] == "recording")
+    right = flute & (one["quantity"] == "right")
+    other = one.assign(seed=one["seed"] + 1, value=one["value"].mask(right, one["value"] - 4))
+    both = pd.concat([one, other])
+    occurring = one.loc[flute & (one["quantity"] == "occurring"), "value"].sum()
+    expected = np.std([0, 4 / occurring], ddof=1)
+    spread = plots.instrument_spread(both)
+    assert spread.loc["Fl", "recording"] == pytest.approx(expected)
+    assert spread.drop("Fl").to_numpy() == pytest.approx(0)
+    _, ax = plots.new_figure()
+    plots.instrument_bars(ax, both)
+    place = list(plots.instrument_accuracy(both).index).index("Fl")
+    low, high = ax.collections[1].get_segments()[place][:, 1]
+    assert high - low == pytest.approx(200 * expected), "as high as twice the standard deviation, in percent"
+
+
 def test_curves_show_mean_and_range_over_seeds():
     rows = [(f"curve_{kind}", epoch, value + seed) for seed in (0, 1) for kind, epoch, value in
             (("train_loss", 1, 4.0), ("train_loss", 2, 3.0), ("valid_recall", 1, 0.25))]  # fmt: skip

@@ -81,7 +81,7 @@ def test_a_notes_partials_are_marked_over_what_the_network_looks_at(tiny_library
     marks = [line.get_xdata()[0] for line in ax.lines]
     assert marks[:2] == [96, 120]  # A4 is four octaves above A0
     assert marks[2] == pytest.approx(120 + 24 * 0.585, abs=0.01)
-    assert ax.get_title() == "Fl A4"
+    assert ax.get_title("left") == "Fl A4"
 
 
 def test_a_table_of_recalls_names_its_tests():

@@ -16,9 +16,10 @@ WRAP = {"flex_flow": "row wrap", "align_items": "center"}
 
 
 class _Keyboard(anywidget.AnyWidget):
-    """Invisible: leaves the keys that are pressed within a `Room` to its controls."""
+    """Invisible: leaves the keys that are pressed within a `Room` to its controls, and brings its style sheet."""
 
     _esm = HERE / "keyboard.js"
+    _css = HERE / "room.css"
 
 
 class Room(ipywidgets.VBox):
@@ -181,8 +182,14 @@ def button(text: str, action: object, *, tooltip: str = "") -> ipywidgets.Button
 def toggle(text: str, tooltip: str) -> ipywidgets.ToggleButton:
     """Return a button that stays pressed, and then has a tick."""
     made = ipywidgets.ToggleButton(description=text, tooltip=tooltip, layout=ipywidgets.Layout(width="auto"))
+    made.add_class("deeporch-toggle")
     made.observe(lambda change: setattr(made, "icon", "check" if change["new"] else ""), "value")
     return made
+
+
+def choice(text: str, options: Sequence[str | tuple[str, str]], *, width: str = "13em") -> ipywidgets.Dropdown:
+    """Return a list to choose one from, with its name before it."""
+    return ipywidgets.Dropdown(options=list(options), description=text, layout=ipywidgets.Layout(width=width))
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:

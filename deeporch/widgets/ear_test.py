@@ -16,11 +16,13 @@ from ..mixtures import Classes, Mixtures
 from ..pitches import INSTRUMENTS, instrument_order
 from ..recognizer import Recognizer
 from . import pictures
-from .controls import Chips, Message, Room, Slider, button, row
+from .controls import Chips, Message, Room, Slider, button, choice, row
 from .networks import NONE_THERE, Networks
 from .sound import audio_element, download_link
 
-COLUMNS = ("round", "n", "seed", "instruments", "notes", "your_guess", "you", "network_guess", "network")
+COLUMNS = (
+    "round", "n", "seed", "instruments", "notes", "your_guess", "you", "network_name", "network_guess", "network",
+)  # fmt: skip
 
 
 class EarTest(Room):
@@ -31,7 +33,7 @@ class EarTest(Room):
     library : NoteLibrary or str
         The notes, or the name of a library; see `deeporch.load_library`.
     networks : sequence of (str, Path or Recognizer), optional
-        The first one plays; default the first in data/checkpoints/. Without any you play alone.
+        Trained networks; default all in data/checkpoints/. Without any you play alone.
     n, seed : int
         Of the first mixture.
 
@@ -41,6 +43,8 @@ class EarTest(Room):
         Instruments in a mixture; setting it draws a new one.
     seed : int
         Of the mixture; setting it draws that one.
+    network : str
+        Which network plays ("": none); at first the one that is named as the library, or else the first.
     guess : tuple of str
         The instruments you hear.
     truth : list of (instrument, pitch)
@@ -48,14 +52,15 @@ class EarTest(Room):
     answered : bool
         Whether this mixture was answered.
     table : pandas.DataFrame
-        A row a round: round, n, seed, instruments, notes, your_guess, you, network_guess, network; the numbers count
-        the right ones, and the network's are empty where none played.
+        A row a round: round, n, seed, instruments, notes, your_guess, you, network_name, network_guess, network; the
+        numbers count the right ones, and the network's are empty where none played.
     message : Message
         Its ``text`` says what went wrong.
     """
 
     n = traitlets.Int(2)
     seed = traitlets.Int(0)
+    network = traitlets.Unicode("")
     guess = traitlets.Tuple()
     answered = traitlets.Bool(False)
 
@@ -74,7 +79,7 @@ class EarTest(Room):
         self._classes = Classes(self.notes, by="note")
         self.instruments = sorted(self._classes.instruments, key=instrument_order)
         self._rounds: list[dict] = []
-        self.n, self.seed = n, seed
+        self.n, self.seed, self.network = n, seed, self.networks.made_for(self.notes.name)
         self._make_controls()
         self.observe(lambda change: self._draw(), ["n", "seed"])
         self._draw()
@@ -114,6 +119,7 @@ class EarTest(Room):
                     "notes": ", ".join(f"{instrument} {pitch}" for instrument, pitch in self.truth),
                     "your_guess": " ".join(self.guess),
                     "you": len(truth & set(self.guess)),
+                    "network_name": self.network,
                     "network_guess": " ".join(theirs or ()),
                     "network": None if theirs is None else len(truth & set(theirs)),
                 }
@@ -132,15 +138,16 @@ class EarTest(Room):
             self.truth = list(zip(table["instrument"], table["pitch"], strict=True))
             self.audio = self._recipe.audio([0])[0]
             self.answered, self.guess = False, ()
-            self._player.value = audio_element(self.audio, self.notes.sample_rate, label="What is this?", form="FLAC")
+            self._player.value = audio_element(
+                self.audio, self.notes.sample_rate, label="What is this?", form="FLAC", menu=False
+            )
             self._result.value = ""
 
     def _ask(self) -> list[str] | None:
-        """Return the network's instruments; None if there is no network."""
-        if not self.networks.names:
+        """Return the network's instruments; None if none plays."""
+        if not self.network:
             return None
-        first, rate = self.networks.names[0], self.notes.sample_rate
-        return self.networks.instruments(first, self.audio, rate, self.n, self.instruments)
+        return self.networks.instruments(self.network, self.audio, self.notes.sample_rate, self.n, self.instruments)
 
     # ---- The page ----------------------------------------------------------------------------------------------------
 
@@ -148,11 +155,13 @@ class EarTest(Room):
         count = Slider(description="Instruments", min=1, max=min(10, len(self.instruments)), value=self.n)
         traitlets.dlink((self, "n"), (count, "value"), float)
         traitlets.dlink((count, "value"), (self, "n"), int)
+        against = choice("Against", [*((name, name) for name in self.networks.names), ("nobody", "")])
+        traitlets.link((self, "network"), (against, "value"))
         chips = Chips({i: INSTRUMENTS.get(i, (i, ""))[0] for i in self.instruments}, label="You hear:")
         traitlets.link((self, "guess"), (chips, "value"))
         self._player, self._result, self._score, self._saved = (ipywidgets.HTML() for _ in range(4))
         self.furnish(
-            row(self._player, count, button("New mixture", self.next)),
+            row(self._player, count, button("New mixture", self.next), against),
             chips,
             row(button("Answer", self.answer)),
             self.message,
@@ -163,7 +172,7 @@ class EarTest(Room):
 
     def _show_answer(self, theirs: list[str] | None) -> None:
         truth = [instrument for instrument, _ in self.truth]
-        lines = [("you", self.guess)] + ([] if theirs is None else [(self.networks.names[0], theirs)])
+        lines = [("you", self.guess)] + ([] if theirs is None else [(self.network, theirs)])
         shown = "".join(f"<tr><th>{escape(who)}</th>{_marked(said, truth)}</tr>" for who, said in lines)
         names = ", ".join(f"{INSTRUMENTS.get(i, (i, ''))[0]} {pitch}" for i, pitch in self.truth)
         self._result.value = (

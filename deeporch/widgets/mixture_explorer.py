@@ -16,7 +16,7 @@ from ..mixtures import SAMPLES, Classes, Mixtures
 from ..pitches import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch
 from ..recognizer import Heard, Recognizer
 from . import pictures, placed
-from .controls import Chips, Message, Room, Slider, button, row
+from .controls import Chips, Message, Room, Slider, button, choice, row
 from .networks import NONE_THERE, Networks
 from .placed import Placed
 from .placed_row import PlacedRow
@@ -84,7 +84,8 @@ class MixtureExplorer(Room):
         self.networks = Networks(networks)
         self.heard: dict[str, list[Heard]] = {}
         self.audio = torch.zeros(SAMPLES)
-        self.message, self.work = Message(), Work()
+        self.work = Work()
+        self.message: Message = self.work.message
         self._rows: list[PlacedRow] = []
         self._make_controls()
         with self.hold_trait_notifications():
@@ -178,7 +179,7 @@ class MixtureExplorer(Room):
     # ---- The page ----------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        libraries = ipywidgets.Dropdown(options=list(SOURCES), description="Library")
+        libraries = choice("Library", SOURCES)
         self.observe(lambda change: self._show_library(libraries, change["new"]), "library")
         libraries.observe(lambda change: setattr(self, "library", change["new"]), "value")
         self._sliders = {
@@ -203,7 +204,6 @@ class MixtureExplorer(Room):
             self._chips["instruments"],
             self._chips["dynamics"],
             self.work,
-            self.message,
             row(self._player, button("Add a note", self.add), button("Save WAV and labels", self._offer), self._saved),
             self._rows_box,
             self._seen,
@@ -230,7 +230,7 @@ class MixtureExplorer(Room):
                 self.message.text = "No note sounds: add one, or unmute one."
                 return
             self._player.value = audio_element(
-                self.audio, self.notes.sample_rate, label="The mixture", form="FLAC", width="22em"
+                self.audio, self.notes.sample_rate, label="The mixture", form="FLAC", width="22em", menu=False
             )
             self._seen.value = self.picture()
             self._ask()
@@ -241,11 +241,11 @@ class MixtureExplorer(Room):
         seen = [pictures.waveform(self.audio, self.notes.sample_rate)]
         for name in ("logmel128", "cqt24"):
             features = replace(get_features(name), sample_rate=self.notes.sample_rate)
-            picture = features(self.audio[None])[0]
+            picture = self.networks.pictures(features, self.audio[None])[0]
             if name == "logmel128":  # from decibels above a fixed floor to decibels below the maximum
                 picture = 1 - (picture.max() - picture) * 100 / 80
             seen.append(pictures.spectrogram(FEATURES[name], picture, lines))
-        return f'<div style="display:flex;flex-wrap:wrap;align-items:end">{"".join(seen)}</div>'
+        return f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(seen)}</div>'
 
     def _ask(self) -> None:
         truth = self.truth

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from ..constantq import ConstantQ
+from ..features import Mel
 from ..recognizer import CHECKPOINTS, Heard, Recognizer
 
 NONE_THERE = (
     "No trained network is here yet, so none answers: `make five-minutes "
     'ARGS="--checkpoint data/checkpoints/mine"` trains one.'
 )
+
+
+class Remembered:
+    """Features that keep their last few pictures: networks that see the same of one sound need it only once."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Mel | ConstantQ, torch.Tensor, torch.Tensor]] = []
+
+    def __call__(self, features: Mel | ConstantQ, audio: torch.Tensor) -> torch.Tensor:
+        """Return what `features` make of audio [windows, samples]."""
+        for known, sound, picture in self._kept:
+            if known == features and torch.equal(sound, audio):
+                return picture
+        picture = features(audio)
+        self._kept = [(features, audio.clone(), picture), *self._kept[:3]]
+        return picture
 
 
 class Networks:
@@ -22,11 +41,17 @@ class Networks:
     ----------
     given : sequence of (str, Path or Recognizer), optional
         Checkpoints; default all in data/checkpoints/.
+
+    Attributes
+    ----------
+    pictures : Remembered
+        What they see: they share it.
     """
 
     def __init__(self, given: Sequence[str | Path | Recognizer] | None = None) -> None:
         given = sorted(CHECKPOINTS.glob("*.safetensors")) if given is None else given
         self._known: dict[str, str | Path | Recognizer] = {}
+        self.pictures = Remembered()
         for each in given:
             name = f"network {len(self._known) + 1}" if isinstance(each, Recognizer) else Path(each).stem
             self._known[name] = each
@@ -36,11 +61,17 @@ class Networks:
         """What they are called."""
         return list(self._known)
 
+    def made_for(self, library: str) -> str:
+        """Return the one that is named as a library, whose notes it knows; else the first, or "" without any."""
+        return library if library in self._known else next(iter(self._known), "")
+
     def __getitem__(self, name: str) -> Recognizer:
         """Return one, loaded."""
-        if not isinstance(self._known[name], Recognizer):
-            self._known[name] = Recognizer.load(self._known[name])
-        return self._known[name]
+        known = self._known[name]
+        if not isinstance(known, Recognizer):
+            known = self._known[name] = Recognizer.load(known)
+            known.features = partial(self.pictures, known.model.features)
+        return known
 
     def hear(self, name: str, audio: torch.Tensor, sample_rate: int, n: int) -> list[Heard]:
         """Return the `n` likeliest notes of a sound."""

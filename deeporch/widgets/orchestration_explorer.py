@@ -21,7 +21,7 @@ from ..pitches import INSTRUMENTS, instrument_order
 from ..recognizer import Recognizer
 from ..solutions import Solution, SolutionNote
 from . import pictures
-from .controls import Chips, Message, Room, Slider, Switch, button, row, toggle
+from .controls import Chips, Message, Room, Slider, Switch, button, choice, row, toggle
 from .networks import Networks
 from .sound import download_link, encode, matched
 from .work import EVERY, Work
@@ -209,11 +209,9 @@ class OrchestrationExplorer(Room):
         for name, slider in sliders.items():
             traitlets.dlink((self, name), (slider, "value"), float)
             traitlets.dlink((slider, "value"), (self, name), float if name == "seconds" else int)
-        distances = ipywidgets.Dropdown(options=list(DISTANCES), description="Distance")
+        distances = choice("Distance", DISTANCES, width="17em")
         traitlets.link((self, "distance"), (distances, "value"))
-        advice = ipywidgets.Dropdown(
-            options=[("none", ""), *((n, n) for n in self.networks.names)], description="Network"
-        )
+        advice = choice("Network", [("none", ""), *((n, n) for n in self.networks.names)])
         traitlets.link((self, "network"), (advice, "value"))
         self._curve, self._links = ipywidgets.HTML(), ipywidgets.HTML()
         self._switch = Switch()
@@ -223,12 +221,13 @@ class OrchestrationExplorer(Room):
             [self._switch, self._parts, row(button("Files of this solution", self._offer), self._links)]
         )
         self._results.layout.display = "none"
+        beside = row(self._curve, self._results)
+        beside.layout.align_items = "flex-start"
         self.furnish(
             row(upload, button("Search", self.search), *sliders.values(), distances, advice),
             row(self._chips, each),
             self.work,
-            self._curve,
-            self._results,
+            beside,
         )
 
     def _uploaded(self, change: dict) -> None:

@@ -21,6 +21,7 @@ from ..recognizer import Heard
 COLOURS = ("#3b9be8", "#e69f00", "#1fae82", "#d97bb0", "#e0682a", "#c9bd2a", "#8fd0f5")
 RIGHT, WRONG = "#3b8fd0", "#d5702b"
 WIDTH, LEFT, RIGHT_EDGE, TOP, BOTTOM = 380, 54, 8, 18, 32
+HIGH = 250  # pixels, of pictures that stand side by side
 TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 PARTIALS = 8  # drawn of each note
 
@@ -46,7 +47,7 @@ def waveform(audio: torch.Tensor, sample_rate: int, *, points: int = 400) -> str
     step = max(1, len(audio) // points)
     parts = audio[: len(audio) // step * step].float().reshape(-1, step)
     top = float(audio.abs().max()) or 1.0
-    height, inner = 110, 110 - TOP - BOTTOM
+    height, inner = HIGH, HIGH - TOP - BOTTOM
     x = LEFT + np.arange(len(parts)) / len(parts) * (WIDTH - LEFT - RIGHT_EDGE)
     middle = TOP + inner / 2
     upper = middle - parts.amax(1).numpy() / top * inner / 2
@@ -55,8 +56,9 @@ def waveform(audio: torch.Tensor, sample_rate: int, *, points: int = 400) -> str
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in outline)
     seconds = len(audio) / sample_rate
     body = f'<polygon points="{path}" fill="{COLOURS[0]}"/>' + _time_axis(seconds, height)
-    body += f'<text x="{LEFT - 6}" y="{middle + 4}" text-anchor="end">0</text>'
-    return _svg(body, height, f"waveform, full scale ±{top:.2g}")
+    for value, y in ((top, TOP + 8), (0, middle + 4), (-top, TOP + inner)):
+        body += f'<text x="{LEFT - 6}" y="{y}" text-anchor="end">{value:.2g}</text>'
+    return _svg(body, height, "waveform, of full scale")
 
 
 def spectrogram(features: Mel | ConstantQ, picture: torch.Tensor, partials: Sequence[Partials]) -> str:
@@ -72,7 +74,7 @@ def spectrogram(features: Mel | ConstantQ, picture: torch.Tensor, partials: Sequ
         Drawn as lines over it, and named at the fundamental.
     """
     levels = picture.reshape(picture.shape[-2:]).numpy()
-    height, inner = 250, 250 - TOP - BOTTOM
+    height, inner = HIGH, HIGH - TOP - BOTTOM
     wide = WIDTH - LEFT - RIGHT_EDGE
     file = io.BytesIO()
     shade = np.clip(levels[::-1], 0, 1) ** 1.5  # darker between the partials
@@ -130,9 +132,10 @@ def heard_bars(heard: Sequence[Heard], truth: Sequence[tuple[str, str]], *, titl
         mark, colour, word = ("✓", RIGHT, "right") if match else ("✗", WRONG, "wrong")
         rows.append(
             f'<tr><td style="color:{colour};font-weight:bold" title="{word}" aria-label="{word}">{mark}</td>'
-            f"<td>{escape(f'{note.instrument} {note.pitch}'.strip())}</td>"
+            f"<td style='padding:0 .6em'>{escape(f'{note.instrument} {note.pitch}'.strip())}</td>"
             f'<td style="width:12em"><div style="background:{colour};height:.8em;border-radius:2px;'
-            f'width:{max(0.5, 100 * note.probability):.1f}%"></div></td><td>{note.probability:.0%}</td></tr>'
+            f'width:{max(0.5, 100 * note.probability):.1f}%"></div></td>'
+            f'<td style="text-align:right">{note.probability:.0%}</td></tr>'
         )
     lost = ", ".join(f"{i} {p}".strip() for i, p in missed)
     note = f"<div>not heard: {escape(lost)}</div>" if lost else "<div>all heard</div>"
@@ -178,9 +181,14 @@ def curves(
     for value, y in ((low, TOP + inner), (high, TOP + 8)):
         body.append(f'<text x="{LEFT - 6}" y="{y}" text-anchor="end">{10**value if log else value:.3g}</text>')
     for value, x, anchor in ((first, LEFT, "start"), (last, LEFT + wide, "end")):
-        body.append(f'<text x="{x}" y="{height - 18}" text-anchor="{anchor}">{value:g}</text>')
+        body.append(f'<text x="{x}" y="{height - 18}" text-anchor="{anchor}">{_short(value)}</text>')
     body.append(f'<text x="{LEFT + wide / 2}" y="{height - 4}" text-anchor="middle">{escape(xlabel)}</text>')
     return _svg("".join(body), height, ylabel)
+
+
+def _short(value: float) -> str:
+    """Return a number as it is read most easily: thousands apart, and no more decimals than it has."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:
@@ -237,6 +245,7 @@ def _svg(body: str, height: int, title: str) -> str:
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     return (
         f'<svg role="img" aria-label="{escape(title)}" {size} '
-        'style="max-width:100%;height:auto;margin-right:6px" font-size="11" font-family="sans-serif" '
+        'style="flex:1 1 330px;max-width:min(100%,420px);height:auto;margin-right:6px" '
+        'font-size="11" font-family="sans-serif" '
         f'fill="currentColor"><text x="{LEFT}" y="12">{escape(title)}</text>{body}</svg>'
     )

@@ -69,7 +69,9 @@ class PlacedRow(ipywidgets.HBox):
             if self._heard != (notes.key, note.row):
                 audio = notes.audio[note.row, : int(notes.lengths[note.row])][: 2 * notes.sample_rate]
                 label = f"Note {self.index + 1}: {line['instrument']} {line['pitch']} {line['dynamic']}"
-                self._player.value = audio_element(audio, notes.sample_rate, label=label, form="FLAC", width="13em")
+                self._player.value = audio_element(
+                    audio, notes.sample_rate, label=label, form="FLAC", width="13em", menu=False
+                )
                 self._heard = (notes.key, note.row)
         finally:
             self._showing = False

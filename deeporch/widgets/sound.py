@@ -16,6 +16,7 @@ from torchaudio.functional import loudness
 LOUDNESS_DB = -20.0  # RMS of what is played, re full scale
 MATCHED_LUFS = -23.0  # of sounds that are compared: EBU R 128's programme level
 PEAK = 0.95
+NO_MENU = 'controlslist="nodownload nofullscreen noplaybackrate"'
 TYPES = {"MP3": "audio/mpeg", "FLAC": "audio/flac", "WAV": "audio/wav"}
 
 
@@ -44,12 +45,21 @@ def player(audio: torch.Tensor | np.ndarray, sample_rate: int = 44_100, *, label
 
 
 def audio_element(
-    audio: torch.Tensor | np.ndarray, sample_rate: int, *, label: str, form: str = "MP3", width: str = "300px"
+    audio: torch.Tensor | np.ndarray,
+    sample_rate: int,
+    *,
+    label: str,
+    form: str = "MP3",
+    width: str = "300px",
+    menu: bool = True,
 ) -> str:
-    """Return an ``<audio>`` element that holds its sound; see `player`. FLAC is fast to make, MP3 is small."""
+    """Return an ``<audio>`` element that holds its sound; see `player`. FLAC is fast to make, MP3 is small.
+
+    Without its `menu` a narrow one has room for the time line.
+    """
     data = base64.b64encode(encode(levelled(audio), sample_rate, form)).decode()
     return (
-        f'<audio controls preload="metadata" aria-label="{html.escape(label or "sound")}" '
+        f'<audio controls {"" if menu else NO_MENU} preload="metadata" aria-label="{html.escape(label or "sound")}" '
         f'style="height:32px;width:{width}" src="data:{TYPES[form]};base64,{data}"></audio>'
     )
 

@@ -1,4 +1,4 @@
-"""A real JupyterLab on loopback, and Debian's Chromium to look at it."""
+"""A real JupyterLab, Notebook or Voilà on loopback, and Debian's Chromium to look at it."""
 
 import json
 import os
@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,12 @@ SETTINGS = {
     # news and updates would open dialogs and ask servers outside
     "@jupyterlab/apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"},
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # all cells are in the page
+}
+SERVER = ("--ServerApp.port_retries=0", "--ServerApp.root_dir={files}", "--IdentityProvider.token={token}")
+APPLICATIONS = {  # what each is started with, beside its port
+    "jupyterlab": (*SERVER, "--ip=127.0.0.1", "--allow-root", "--LabApp.expose_app_in_browser=True"),
+    "notebook": (*SERVER, "--ip=127.0.0.1", "--allow-root", "--JupyterNotebookApp.expose_app_in_browser=True"),
+    "voila": ("{files}", "--Voila.ip=127.0.0.1", "--Voila.port_retries=0", "--token={token}"),
 }
 
 
@@ -55,9 +60,9 @@ def browser():
 
 
 class Lab:
-    """A `jupyter lab` with the notebooks of the repository, and its own settings."""
+    """A `jupyter lab`, `notebook` or `voila` with the notebooks that show widgets, and its own settings."""
 
-    def __init__(self, folder, browser, extra=()):
+    def __init__(self, folder, browser, application="jupyterlab"):
         self.browser, self.token, self.port = browser, secrets.token_hex(16), free_port()
         self.files = folder / "files"
         self.settings = folder / "settings"
@@ -76,11 +81,8 @@ class Lab:
         self.set_theme("JupyterLab Light")
         for name, values in SETTINGS.items():
             self.write_setting(name, values)
-        command = [
-            sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={self.port}",
-            "--ServerApp.port_retries=0", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={self.files}",
-            f"--IdentityProvider.token={self.token}", *extra,
-        ]  # fmt: skip
+        options = [option.format(files=self.files, token=self.token) for option in APPLICATIONS[application]]
+        command = [sys.executable, "-m", application, "--no-browser", f"--port={self.port}", *options]
         self.log = folder / "log.txt"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -97,12 +99,12 @@ class Lab:
     def wait(self):
         for _ in range(600):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api?token={self.token}", timeout=2).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
                 return
             except OSError:
                 assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.1)
-        pytest.fail(f"JupyterLab did not start:\n{self.log.read_text()}")
+        pytest.fail(f"The server did not start:\n{self.log.read_text()}")
 
     def stop(self):
         self.process.terminate()
@@ -125,17 +127,24 @@ def lab(browser, tmp_path_factory):
     started.stop()
 
 
-class Page:
-    """A page of JupyterLab, with what went wrong in it."""
+KERNEL_IS_READY = """async () => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    await panel.sessionContext.ready;
+    await panel.sessionContext.session.kernel.info;
+}"""
 
-    def __init__(self, lab, path):
+
+class Page:
+    """A page of a server, with what went wrong in it."""
+
+    def __init__(self, lab, path, *, width=1600):
         self.problems, self.outside = [], []
-        self.page = lab.browser.new_page(viewport={"width": 1600, "height": 1400}, accept_downloads=True)
+        self.page = lab.browser.new_page(viewport={"width": width, "height": 1400}, accept_downloads=True)
         self.page.set_default_timeout(30_000)
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
         self.page.on("request", self._request)
-        self.page.goto(lab.url(path))
+        self.page.goto(lab.url(path), wait_until="commit")
 
     def _console(self, message):
         if message.type == "error":
@@ -149,7 +158,7 @@ class Page:
         """Run all cells and wait for the last."""
         page = self.page
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        page.evaluate(KERNEL_IS_READY)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         last = page.locator(".jp-Notebook .jp-CodeCell .jp-InputArea-prompt").last
