@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.optimize import linear_sum_assignment
+from torch.nn.functional import one_hot
 
 from .mixtures import Classes
+from .pitches import INSTRUMENTS
 
 
 def check_tables(logits: torch.Tensor, targets: torch.Tensor) -> None:
@@ -146,6 +148,43 @@ def confusion(table: pd.DataFrame, instruments: list[str]) -> pd.DataFrame:
     """Count `mistakes` by instrument: rows are what played, columns what was heard instead."""
     counts = pd.crosstab(table["true_instrument"], table["predicted_instrument"])
     return counts.reindex(index=instruments, columns=instruments, fill_value=0)
+
+
+def family_confusion(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what was heard instead of `mistakes`' instruments, by family: shares of each row, 0 to 1."""
+    families = [
+        table[f"{which}_instrument"].map(lambda name: INSTRUMENTS.get(name, ("", "other"))[1]).rename(which)
+        for which in ("true", "predicted")
+    ]
+    return pd.crosstab(*families, normalize="index")
+
+
+def recall_by_doubling(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> pd.DataFrame:
+    """Return how many notes are found where another instrument doubles them, and where none does.
+
+    Parameters
+    ----------
+    logits, targets : torch.Tensor
+        [mixtures, classes], multi-hot targets.
+    classes : Classes
+        By note or recording.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows ``"unison"`` (another note of the mixture has the same pitch), ``"octave"`` (one is octaves away, none at
+        the same pitch), ``"alone"``; columns notes, recall (NaN where there is no such note).
+    """
+    found = top_n(logits, targets)
+    midi = torch.tensor(classes.table["midi"].tolist())
+    at_pitch = targets @ one_hot(midi, 128).to(targets)  # [mixtures, pitches]: how many notes sound there
+    in_class = targets @ one_hot(midi % 12, 12).to(targets)
+    mixture, note = torch.nonzero(targets, as_tuple=True)
+    here, folded = at_pitch[mixture, midi[note]], in_class[mixture, midi[note] % 12]
+    right = found[mixture, note].double()
+    kinds = {"unison": here > 1, "octave": (here == 1) & (folded > 1), "alone": folded == 1}
+    rows = {name: (int(kind.sum()), float(right[kind].mean())) for name, kind in kinds.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["notes", "recall"])
 
 
 KINDS_OF_ERROR = (

@@ -207,6 +207,26 @@ def reliability_picture(ax: Axes, logits: torch.Tensor, targets: torch.Tensor, c
     ax.legend(fontsize=9)
 
 
+def recall_by_level(ax: Axes, heard: torch.Tensor, level: torch.Tensor, *, bins: int = 8) -> None:
+    """Draw the share of notes found against their level in their mixture, in bins of equally many notes.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    heard : torch.Tensor
+        bool, one a note.
+    level : torch.Tensor
+        In dB against the mean of the mixture's notes, of the same shape.
+    bins : int
+        How many.
+    """
+    order = level.flatten().argsort()
+    levels, found = (x.flatten()[order].double().tensor_split(bins) for x in (level, heard))
+    ax.plot([x.mean() for x in levels], [100 * x.mean() for x in found], marker="o", color=BLUE)
+    ax.set(xlabel="level against the mixture's mean / dB", ylabel="notes found / %", ylim=(0, 105))
+
+
 def attribution(model: nn.Module, x: torch.Tensor, index: int) -> torch.Tensor:
     """Return what one class's logit owes to each point of a picture: gradient x input, summed over time.
 

@@ -1,5 +1,6 @@
 import math
 from itertools import permutations
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,12 +10,14 @@ from deeporch.metrics import (
     KINDS_OF_ERROR,
     confusion,
     exact_match,
+    family_confusion,
     hits,
     k_of_n,
     k_of_n_form,
     kinds_of_error,
     mistakes,
     per_instrument,
+    recall_by_doubling,
     score,
     study_form,
     top_n,
@@ -147,6 +150,34 @@ def test_mistakes_are_paired_at_the_least_cost(classes):
     one = table[(table["true_instrument"] == "Fl") & (table["predicted_instrument"] == "Vn")]
     assert counts.loc["Fl", "Vn"] == len(one)
     assert mistakes(targets, targets, classes).empty
+
+
+def test_recall_by_doubling_against_a_loop():
+    logits, targets = case(5, size=60, seed=3)
+    midi = [48 + c % 36 for c in range(72)]  # two instruments, three octaves
+    classes = SimpleNamespace(table=pd.DataFrame({"midi": midi}))
+    counts = {"unison": [0, 0], "octave": [0, 0], "alone": [0, 0]}
+    for i, right in enumerate(slow_hits(logits, targets)):
+        notes = [c for c in range(72) if targets[i, c]]
+        for c in notes:
+            apart = [abs(midi[c] - midi[d]) for d in notes if d != c]
+            kind = "unison" if 0 in apart else "octave" if any(a % 12 == 0 for a in apart) else "alone"
+            counts[kind][0] += 1
+            counts[kind][1] += c in right
+    found = recall_by_doubling(logits, targets, classes)
+    assert found["notes"].tolist() == [n for n, _ in counts.values()]
+    assert found["recall"].tolist() == pytest.approx([right / n for n, right in counts.values()])
+    assert found["notes"].sum() == 300
+    assert found["notes"].min() > 5
+
+
+def test_families_that_are_mistaken_for_one_another():
+    cases = [("Fl", "Ob"), ("Fl", "Vn"), ("Vn", "Vc"), ("Ob", "Fl"), ("Hn", "Tbn")]
+    found = family_confusion(pd.DataFrame(cases, columns=["true_instrument", "predicted_instrument"]))
+    assert found.loc["woodwinds", "woodwinds"] == pytest.approx(2 / 3)
+    assert found.loc["woodwinds", "strings"] == pytest.approx(1 / 3)
+    assert found.loc["brass", "brass"] == 1
+    assert (found.sum(axis=1) == 1).all()
 
 
 def test_kinds_of_error():

@@ -93,3 +93,12 @@ def test_a_table_of_recalls_names_its_tests():
     by_step = recognition_plots.recall_table(load_results("07_steps"), rows="setting", columns="split")
     assert list(by_step.columns) == ["heard recordings", "another dynamic, not heard", "other takes, not heard"]
     assert by_step.index[0] == "as it is"
+
+
+def test_quiet_notes_stand_on_the_left():
+    level = torch.arange(80.0).flip(0).reshape(16, 5) - 40
+    ax = Figure().subplots()
+    recognition_plots.recall_by_level(ax, level > 0, level, bins=4)
+    (line,) = ax.lines
+    assert list(line.get_ydata()) == [0, 0, pytest.approx(95), 100]
+    assert list(line.get_xdata()) == [-30.5, -10.5, 9.5, 29.5]
