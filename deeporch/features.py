@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import librosa
 import torch
-from torch.nn import functional
 
 from .checks import check_choice
 from .constantq import ConstantQ
@@ -22,8 +23,8 @@ class Mel:
     """Mel spectrogram with librosa's defaults (Slaney mel, centred Hann window), on any device, batched.
 
     Equal to ``librosa.feature.melspectrogram`` within 1e-4 of its maximum. To be fast (`make bench`), a few mixtures at
-    a time stay in the processor's cache, frames after a mixture's last note are not computed, and the mel matrix,
-    nearly all zeros, is applied as eight narrow blocks.
+    a time stay in the processor's cache, in memory that is used again, frames after a mixture's last note are not
+    computed, and the mel matrix, nearly all zeros, is applied as eight narrow blocks.
 
     Parameters
     ----------
@@ -78,8 +79,9 @@ class Mel:
         """
         if audio.ndim != 2:
             raise ValueError(f"Mel needs audio of shape [batch, samples], but got {list(audio.shape)}.")
-        audio = audio[:, : self.samples].float()
-        return self._pictures(audio, torch.full((len(audio),), audio.shape[1]))
+        audio = audio[:, : self.samples]
+        ends = torch.full((len(audio),), audio.shape[1])
+        return self._pictures(ends, audio.shape[1], audio.device, lambda out, part: out.copy_(audio[part]))
 
     def of(self, mixtures: Mixtures, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
         """Return the features of some mixtures of a set: [batch, 1, n_mels, frames].
@@ -95,33 +97,74 @@ class Mel:
                 f"{mixtures.notes.sample_rate} Hz: give Mel its sample_rate."
             )
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
-        audio = mixtures.audio(which, device=device)[:, : self.samples]
-        return self._pictures(audio, mixtures.ends(which).clamp(max=audio.shape[1]))
+        return self._pictures(
+            mixtures.ends(which),
+            mixtures.samples,
+            torch.device(device),
+            lambda out, part: mixtures.audio(which[part], device=device, out=out),
+        )
 
-    def _pictures(self, audio: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        """Return the features of a batch of which is known after how many samples each is silent."""
-        mel = torch.zeros(len(audio), self.frames, self.n_mels, device=audio.device)
-        chunk = 2 if audio.device.type == "cpu" else 1024  # two mixtures' frames fit into a core's L2 cache
-        for out, part, end in zip(mel.split(chunk), audio.split(chunk), ends.split(chunk), strict=True):
-            end = int(end.max())
-            frames = min(self.frames, -(-(end + self.n_fft // 2) // self.hop))  # the others hear nothing
-            out[:, :frames] = self._power(part[:, :end], frames)
+    @torch.no_grad()
+    def _pictures(
+        self, ends: torch.Tensor, length: int, device: torch.device, fill: Callable[[torch.Tensor, slice], object]
+    ) -> torch.Tensor:
+        """Return the features of a batch of sounds.
+
+        Parameters
+        ----------
+        ends : torch.Tensor
+            int64 [batch]: after how many samples each is silent.
+        length : int
+            How many samples each has.
+        device : torch.device
+            Where to compute.
+        fill : callable
+            Writes some of the sounds, a slice of the batch, into silence, float32 [sounds, length].
+        """
+        mel = torch.zeros(len(ends), self.frames, self.n_mels, device=device)
+        half, chunk = self.n_fft // 2, 2 if device.type == "cpu" else 1024  # a core's caches hold two mixtures
+        for first in range(0, len(ends), chunk):
+            part = slice(first, first + chunk)
+            out, end = mel[part], min(int(ends[part].max()), self.samples)
+            sound = _SCRATCH("sound", device, len(out), half + max(length, self.samples) + half).zero_()
+            fill(sound[:, half : half + length], part)
+            sound[:, half + self.samples :] = 0
+            frames = min(self.frames, -(-(end + half) // self.hop))  # the others hear nothing
+            out[:, :frames] = self._power(sound, frames)
         if self.scale == "log":
             mel = (10 * mel.clamp(min=10 ** (FLOOR_DB / 10)).log10() - FLOOR_DB) / -FLOOR_DB
         return mel.transpose(1, 2).unsqueeze(1)
 
-    def _power(self, audio: torch.Tensor, frames: int) -> torch.Tensor:
-        """Return the mel power [batch, frames, n_mels] of the first frames of a batch."""
-        window, blocks = _constants(self.sample_rate, self.n_fft, self.n_mels, audio.device)
-        half, samples = self.n_fft // 2, (frames - 1) * self.hop + self.n_fft
-        padded = functional.pad(audio, (half, samples - half - audio.shape[1]))
-        spectrum = torch.fft.rfft(padded.unfold(1, self.n_fft, self.hop) * window)
+    def _power(self, sound: torch.Tensor, frames: int) -> torch.Tensor:
+        """Return the mel power [batch, frames, n_mels] of the first frames of sounds with half a window of silence."""
+        window, blocks = _constants(self.sample_rate, self.n_fft, self.n_mels, sound.device)
+        cut = sound.unfold(1, self.n_fft, self.hop)[:, :frames]
+        spectrum = torch.fft.rfft(torch.mul(cut, window, out=_SCRATCH("cut", sound.device, *cut.shape)))
         squares = torch.view_as_real(spectrum).square_()  # strided once only: twice as fast as real² + imag²
-        power = squares[..., 0] + squares[..., 1]
-        bands = [power[..., low:high] @ weight for low, high, weight in blocks]
-        return torch.cat(bands, -1)
+        power = _SCRATCH("power", sound.device, *spectrum.shape)
+        power = torch.add(squares[..., 0], squares[..., 1], out=power).flatten(0, 1)
+        bands = [power[:, low:high] @ weight for low, high, weight in blocks]
+        return torch.cat(bands, -1).view(len(sound), frames, self.n_mels)
 
 
+class _Scratch(threading.local):
+    """Memory that each thread uses again and again: fresh pages from the system cost as much as the mel matrix."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, torch.Tensor] = {}
+
+    def __call__(self, name: str, device: torch.device, *shape: int) -> torch.Tensor:
+        """Return float32 of this shape, holding anything; on a GPU torch itself keeps memory."""
+        size = math.prod(shape)
+        if device.type != "cpu":
+            return torch.empty(shape, device=device)
+        if name not in self.kept or len(self.kept[name]) < size:
+            with torch.inference_mode(False):  # else it could not be written to outside of that mode
+                self.kept[name] = torch.empty(size)
+        return self.kept[name][:size].view(shape)
+
+
+_SCRATCH = _Scratch()
 _CONSTANTS: dict[tuple, tuple] = {}
 
 

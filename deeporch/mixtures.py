@@ -374,18 +374,28 @@ class Mixtures:
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
         return self.audio(which, device=device), self.targets(which).to(device)
 
-    def audio(self, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
-        """Return the exact audio of some mixtures, float32 [batch, samples]; see `batch`."""
+    def audio(
+        self, which: Iterable[int], *, device: str | torch.device = "cpu", out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the exact audio of some mixtures, float32 [batch, samples]; see `batch`.
+
+        Parameters
+        ----------
+        which, device
+            As of `batch`.
+        out : torch.Tensor, optional
+            float32 [batch, samples] of silence on that device, into which to mix.
+        """
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
         device = torch.device(device)
         source = self._audio_on(device)
-        audio = torch.zeros(len(which), self.samples, device=device)
-        for out, rows, gains, starts in zip(audio, *self._recipe(which), strict=True):
+        audio = torch.zeros(len(which), self.samples, device=device) if out is None else out
+        for mixture, rows, gains, starts in zip(audio, *self._recipe(which), strict=True):
             for row, gain, start in zip(rows, gains, starts, strict=True):
                 begin, start = max(-start, 0), max(start, 0)
                 end = min(self._lengths[row] - start, self.samples - begin)  # beyond its length a note is zero
                 if end > 0:
-                    out[begin : begin + end].add_(source[row, start : start + end], alpha=gain / self.n)
+                    mixture[begin : begin + end].add_(source[row, start : start + end], alpha=gain / self.n)
         return audio
 
     def ends(self, which: torch.Tensor) -> torch.Tensor:

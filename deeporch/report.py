@@ -1,4 +1,4 @@
-"""Tables in the study's form, and the README's results table, written from figures/*.csv.
+"""Tables in the study's form, and the README's results tables, written from figures/*.csv.
 
 ``python -m deeporch.report`` writes the README's, so that text and numbers cannot drift apart.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from .files import write_text
 from .metrics import Scores, k_of_n_form, study_form
 from .plots import SPLIT_NAMES, by_test, describe
 from .regularization import LABELS
-from .results import ROOT, load_results, published
+from .results import COLUMNS, ROOT, load_results, published
 
 MIXTURES = "05_mixtures_2_3_5_10"  # the experiment that the study's tables are of
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -34,11 +35,19 @@ OTHER = "other takes"  # a test of the recognizer's: the same notes, played agai
 SETTINGS = {"recording": "file", **LABELS}  # settings whose name reads better otherwise
 MODELS = {"cnn": "CNN", "resnet": "ResNet", "cnn_lstm_cnn": "CNN+LSTM+CNN"}
 WITHOUT_NUMBER = {"01_cnn_instruments": "pictures", "03_resnet": "pictures", "06_regularization": "pictures"}
-HEADER = (
-    "| experiment | N | the study | ours, one class per file | ours, by note or instrument: heard | held out "
-    "| data, mixtures, epochs, time, device |\n"
-    "|---|---|---|---|---|---|---|"
+HEADLINES = {  # the rows of the short table: experiment to its settings, all of them if empty
+    "01_cnn_instruments": (),
+    "02_cnn_one_class_per_file": ("recording",),
+    "04_cnn_lstm_cnn": ("CNN+LSTM+CNN",),
+    MIXTURES: (),
+    "07_recognizer": (),
+}
+_COLUMNS = (
+    "| experiment | N | the study | ours, one class per file | ours, by note or instrument: heard | held out | {} |"
 )
+_RULE = "\n|---|---|---|---|---|---|---|"
+HEADER = _COLUMNS.format("data, mixtures, epochs, time, device") + _RULE
+SHORT_HEADER = _COLUMNS.format("our classes; training mixtures") + _RULE
 
 
 def k_of_n_table(scores: dict[tuple[int, str], Scores]) -> Styler:
@@ -105,17 +114,53 @@ def results_table(folder: str | Path | None = None) -> str:
     on notes that were heard in training and on held-out recordings (mean ± standard deviation where there are several
     seeds); and what they were measured on.
     """
-    folder = Path(folder or ROOT / "figures")
-    lines = [HEADER]
+    return "\n".join([HEADER, *(_row(*key, part, describe(part)) for key, part in _parts(folder))])
+
+
+def headline_table(folder: str | Path | None = None) -> str:
+    """Return the few rows of `results_table` to read first (`HEADLINES`), with fewer labels."""
+    rows = [
+        _row(experiment, setting, n, part, _size(part))
+        for (experiment, setting, n), part in _parts(folder)
+        if experiment in HEADLINES and setting in (HEADLINES[experiment] or (setting,))
+    ]
+    return "\n".join([SHORT_HEADER, *rows])
+
+
+def _parts(folder: str | Path | None) -> Iterator[tuple[tuple[str, str, int], pd.DataFrame]]:
+    """Yield the rows of each (experiment, setting, N) of the CSVs in a folder."""
     for experiment in TITLES:
-        if (folder / f"{experiment}.csv").is_file():
+        if _has(experiment, folder):
             table = load_results(experiment, folder)
             table = table[table["split"].isin((*SPLIT_NAMES, OTHER))]
-            lines += [_row(experiment, *key, part) for key, part in table.groupby(["setting", "n"], sort=False)]
-    return "\n".join(lines)
+            for key, part in table.groupby(["setting", "n"], sort=False):
+                yield (experiment, *key), part
 
 
-def _row(experiment: str, setting: str, n: int, table: pd.DataFrame) -> str:
+def _has(experiment: str, folder: str | Path | None) -> bool:
+    return (Path(folder or ROOT / "figures") / f"{experiment}.csv").is_file()
+
+
+def training_time(folder: str | Path | None = None) -> str:
+    """Return in one sentence how long all trainings of the study's experiments, 01 to 06, took together."""
+    study = [name for name in TITLES if name[:2].isdigit() and name < "07"]
+    tables = [load_results(name, folder) for name in study if _has(name, folder)]
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=list(COLUMNS))
+    runs = table.drop_duplicates(["experiment", "setting", "model", "n", "classes", "seed"])  # of several tests, one
+    minutes = round(runs["seconds"].astype(float).sum() / 60)
+    devices, profiles = (", ".join(sorted(table[label].unique())) for label in ("device", "profile"))
+    return (
+        f"All {len(runs)} trainings of notebooks 01 to 06 together took {minutes // 60} h {minutes % 60} min "
+        f"on {devices} (profile {profiles})."
+    )
+
+
+def _size(table: pd.DataFrame) -> str:
+    columns = ("n_classes", "train_mixtures")
+    return "; ".join(" / ".join(f"{v:,}" for v in sorted(table[name].unique())) for name in columns)
+
+
+def _row(experiment: str, setting: str, n: int, table: pd.DataFrame, about: str) -> str:
     model = MODELS.get(table["model"].iloc[0], table["model"].iloc[0])
     title = TITLES[experiment].format(setting=SETTINGS.get(setting, setting), model=model)
     recall = by_test(table[table["quantity"] == "top_n_recall"]).groupby("split")["value"]
@@ -123,7 +168,7 @@ def _row(experiment: str, setting: str, n: int, table: pd.DataFrame) -> str:
     cells = [_percent(recall.get_group(test)) if test in recall.groups else "–" for test in tests]
     if OTHER in recall.groups:
         cells[-1] += f" (other takes: {_percent(recall.get_group(OTHER))})"
-    return f"| {title} | {n} | {_published(experiment, setting, n)} | {' | '.join(cells)} | {describe(table)} |"
+    return f"| {title} | {n} | {_published(experiment, setting, n)} | {' | '.join(cells)} | {about} |"
 
 
 def _percent(values: pd.Series) -> str:
@@ -144,7 +189,7 @@ def _published(experiment: str, setting: str, n: int) -> str:
 
 
 def write_readme(path: str | Path | None = None, folder: str | Path | None = None) -> bool:
-    """Put the table between the README's markers; True if that changed anything.
+    """Put the tables between the README's markers; True if that changed anything.
 
     Raises
     ------
@@ -155,7 +200,8 @@ def write_readme(path: str | Path | None = None, folder: str | Path | None = Non
     text = path.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         raise ValueError(f"{path.name} has no {BEGIN} … {END} between which the results could stand.")
-    block = f"{BEGIN}\n{results_table(folder)}\n{END}"
+    parts = (headline_table(folder), f"{training_time(folder)} Every experiment:", results_table(folder))
+    block = "\n".join([BEGIN, "\n\n".join(parts), END])
     changed = re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: block, text, flags=re.DOTALL)
     if changed != text:
         write_text(path, changed)

@@ -101,6 +101,29 @@ class Results:
             part[label] = labels.get(label, "")
         self.parts.append(part[list(COLUMNS)])
 
+    def join(self, folder: str | Path) -> None:
+        """Put before these rows those of other seeds that the experiment's CSV in a folder has.
+
+        A long experiment can so be run a seed at a time.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such CSV.
+        ValueError
+            If it was made with other data, sizes or labels: such runs are no repetitions of one another.
+        """
+        mine = self.table
+        saved = load_results(self.common["experiment"], folder)
+        for label in LABELS:
+            here, there = set(mine[label].astype(str)), set(saved[label].astype(str))
+            if label not in ("seed", "seconds") and here != there:
+                raise ValueError(
+                    f"{self.common['experiment']}.csv was made with another {label} ({', '.join(sorted(there))}, "
+                    f"here {', '.join(sorted(here))}): other seeds can only be added to runs that are otherwise alike."
+                )
+        self.parts.insert(0, saved[~saved["seed"].isin(mine["seed"])])
+
     @property
     def table(self) -> pd.DataFrame:
         """All rows so far."""

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import librosa
 import numpy as np
 import pandas as pd
@@ -116,6 +118,30 @@ def test_a_batch_is_its_rows(mixtures):
     torch.testing.assert_close(mel(audio), rows, atol=1e-6 * rows.max().item(), rtol=1e-5)
     torch.testing.assert_close(mel.of(mixtures, [5, 2]), rows[[5, 2]], atol=1e-6 * rows.max().item(), rtol=1e-5)
     torch.testing.assert_close(mel(audio.half()), mel(audio.half().float()))
+
+
+def test_memory_is_used_again_but_never_shared(mixtures):
+    """By calls of any mode, size and thread: each gets its own pictures, however the calls follow one another."""
+    mel, small = Mel(), Mel(n_mels=32, n_fft=1024, hop=300, frames=20)
+    audio = torch.cat([signals("noise", mixtures), 3 * signals("tones", mixtures)])
+    expected = {features: torch.from_numpy(reference(audio, features)) for features in (mel, small)}
+
+    def check(features, rows):
+        found = features(audio[rows])[:, 0]
+        assert (found - expected[features][rows]).abs().max() < 1e-4 * expected[features][rows].max()
+        return found
+
+    with torch.inference_mode():
+        check(small, [0])
+        check(mel, [1, 2, 3])
+    first = check(mel, [4, 5])
+    kept = first.clone()
+    check(small, [6])
+    check(mel, [7, 8, 9])
+    assert torch.equal(first, kept), "a result is not overwritten by the next call"
+    rows = [[i, (i + 1) % 10] for i in range(10)] * 4
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda pair: check(mel, pair), rows))) == 40
 
 
 def test_names():

@@ -38,6 +38,27 @@ def test_every_n_of_the_mixtures_stands_beside_its_published_recall(tmp_path):
     assert [line.split("|")[5].strip() for line in lines] == ["50.0 %", "33.3 %", "20.0 %", "10.0 %"]
 
 
+def test_the_headlines_are_the_same_numbers_with_fewer_labels(tmp_path):
+    names = ("CNN+LSTM+CNN", "CNN+LSTM")
+    rows = [{"setting": name, "n": 2, "split": "mixture", "seed": 0, "value": 0.5} for name in names]
+    write_csv(tmp_path, "04_cnn_lstm_cnn", [*rows, rows[0] | {"classes": "recording", "n_classes": 40, "value": 0.25}])
+    header, _, line = report.headline_table(tmp_path).split("\n")
+    assert header.count("|") == line.count("|") == 8
+    assert line == "| CNN+LSTM+CNN | 2 | 92.0 % | 25.0 % | 50.0 % | – | 12 / 40; 1,000 |"
+    assert line.rpartition(" | ")[0] in report.results_table(tmp_path)
+
+
+def test_the_time_of_all_trainings_counts_each_once(tmp_path):
+    splits = [
+        {"setting": "cnn", "n": 2, "split": split, "seed": 0, "seconds": 3600} for split in ("mixture", "recording")
+    ]
+    write_csv(tmp_path, "01_cnn_instruments", [*splits, splits[0] | {"seed": 1, "seconds": 300}])
+    write_csv(tmp_path, "07_recognizer", splits)
+    assert report.training_time(tmp_path) == (
+        "All 2 trainings of notebooks 01 to 06 together took 1 h 5 min on 1 CPU core (profile quick)."
+    )
+
+
 def test_writing_replaces_only_what_stands_between_the_markers(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter \\1\n")
@@ -91,6 +112,8 @@ def test_instrument_table_has_the_study_where_it_has_the_instrument(scores):
 def test_the_committed_readme_equals_the_committed_csvs():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert report.results_table() in text
+    assert report.headline_table() in text
+    assert report.training_time() in text
 
 
 def test_other_takes_stand_beside_the_held_out_recordings(tmp_path):

@@ -86,6 +86,30 @@ def test_csv_round_trip(results, tmp_path):
     assert results.save(tmp_path / "figures").read_bytes() == path.read_bytes()
 
 
+def test_other_seeds_join(scores, test_set, history, tmp_path):
+    def run(seed, train_mixtures=64):
+        made = Results("x", data="tiny", profile="quick", device="2 CPU cores")
+        labels = {"setting": "note", "split": "mixture", "seed": seed, "train_mixtures": train_mixtures}
+        made.add(scores, test_set, history=history, more=[("mark", "", seed + train_mixtures / 1000)], **labels)
+        return made
+
+    run(0).save(tmp_path)
+    second = run(1)
+    second.join(tmp_path)
+    second.save(tmp_path)
+    table = load_results("x", tmp_path)
+    assert table["seed"].unique().tolist() == [0, 1]
+    assert table.groupby("seed").size().nunique() == 1, "every seed has the same rows"
+    assert table[table["quantity"] == "mark"]["value"].tolist() == [0.064, 1.064]
+    again = run(1)
+    again.join(tmp_path)
+    assert len(again.table) == len(table), "a seed that is run again is replaced"
+    with pytest.raises(ValueError, match=r"x\.csv was made with another train_mixtures \(64, here 65\): other seeds"):
+        run(2, train_mixtures=65).join(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no results x\.csv"):
+        run(2).join(tmp_path / "empty")
+
+
 def test_values_that_are_missing_survive(tmp_path):
     made = Results("x", data="d", profile="p", device="c")
     made.add_rows([("a", "NA", math.nan), ("b", "null", 0.5)], setting="None")
