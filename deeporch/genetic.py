@@ -58,8 +58,7 @@ def genetic(
     with suppress(OutOfBudget):
         for _ in range(generations):
             people = _valid(task, people)
-            mixtures = torch.cat([task.mixture(part) for part in people.split(64)])
-            scores = task.score(mixtures, (people != task.rest).sum(1))
+            scores = task.score(task.mixture(people), task.cost(people))
             top = int(scores.argmin())
             if scores[top] < best_score:
                 best, best_score = people[top].clone(), float(scores[top])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,14 @@ from .library import NoteLibrary
 from .mixtures import Classes, Mixtures, Split
 from .progress import progress
 from .search import Task
+from .spectra import Bands
+from .stages import propose
+
+if TYPE_CHECKING:
+    from .recognizer import Recognizer
 
 ALTERNATIVES = ("single", "less", "plus", "semitone", "octave")  # each of them must lose against the true notes
+INDIFFERENT = Distance("recognizer", Bands(), lambda _, sounds: sounds.new_ones(len(sounds)), about="evidence alone")
 SECONDS = 2.0  # of a case's mixture
 
 
@@ -33,7 +40,14 @@ def make_cases(
     return [Mixtures(notes, classes, n=n, seed=seed + n, **options) for n in sizes]
 
 
-def judge(measure: Distance, cases: Sequence[Mixtures], library: torch.Tensor, *, seed: int = 0) -> pd.DataFrame:
+def judge(
+    measure: Distance,
+    cases: Sequence[Mixtures],
+    library: torch.Tensor,
+    *,
+    recognizer: Recognizer | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Return what a distance, with its cost a note, says of the true notes and of near misses.
 
     The true notes are other recordings of the mixture's classes: those of the library, at the dynamics that the
@@ -48,6 +62,8 @@ def judge(measure: Distance, cases: Sequence[Mixtures], library: torch.Tensor, *
         Of held-out recordings; see `make_cases`.
     library : torch.Tensor
         Rows that solutions are made of (a split's ``train``).
+    recognizer : Recognizer, optional
+        Whose evidence prices the notes; see `stages.propose`. One that has heard none of the held-out recordings.
     seed : int
         Of what is drawn.
 
@@ -64,6 +80,8 @@ def judge(measure: Distance, cases: Sequence[Mixtures], library: torch.Tensor, *
             if task is None:
                 task = _task(measure, mixtures, library)
             task.aim(mixtures.audio([i])[0])
+            if recognizer is not None:
+                propose(task, recognizer)
             rows.append({"n": mixtures.n, **_scores(task, mixtures, i, generator)})
     return pd.DataFrame(rows)
 
@@ -93,15 +111,12 @@ def _scores(task: Task, mixtures: Mixtures, i: int, generator: np.random.Generat
     """Return the scores of the true notes and of every alternative of one case."""
     of_row = mixtures.classes.of_note[torch.from_numpy(task.rows)].numpy()
     classes = mixtures.classes.of_note[mixtures.indices[i].long()].tolist()
-    true = [int(np.flatnonzero(of_row == c)[0]) for c in classes]
-    score = np.inf
-    for _ in range(2):
-        for k, c in enumerate(classes):
-            true[k], score = _best(task, true[:k] + true[k + 1 :], np.flatnonzero(of_row == c))
+    true, score = best_recordings(task, of_row, classes)
     found = {"true": score, "single": _best(task, [], np.arange(task.rest))[1]}
     k = int(generator.integers(len(true)))
     others = true[:k] + true[k + 1 :]
-    found["less"] = float(task.score(task.views[others].sum(0)[None], len(others))[0]) if others else np.nan
+    rest = torch.tensor(others, dtype=torch.long)
+    found["less"] = float(task.score(task.mixture(rest)[None], task.cost(rest))[0]) if others else np.nan
     absent = np.setdiff1d(np.unique(of_row), classes)
     found["plus"] = _best(task, true, np.flatnonzero(of_row == generator.choice(absent)))[1]
     for name, steps in (("semitone", (-1, 1)), ("octave", (-12, 12))):
@@ -112,9 +127,30 @@ def _scores(task: Task, mixtures: Mixtures, i: int, generator: np.random.Generat
     return found
 
 
+def best_recordings(task: Task, of_row: np.ndarray, classes: Sequence[int]) -> tuple[list[int], float]:
+    """Return the candidate of each class that goes best with the others', and their score.
+
+    Parameters
+    ----------
+    task : Task
+        With its target.
+    of_row : numpy.ndarray
+        The class of each candidate.
+    classes : sequence of int
+        Those that are wanted.
+    """
+    true = [int(np.flatnonzero(of_row == c)[0]) for c in classes]
+    score = np.inf
+    for _ in range(2):
+        for k, c in enumerate(classes):
+            true[k], score = _best(task, true[:k] + true[k + 1 :], np.flatnonzero(of_row == c))
+    return true, score
+
+
 def _best(task: Task, others: Sequence[int], options: np.ndarray) -> tuple[int, float]:
     """Return which of some notes goes best with others, and the score."""
-    scores = task.score(task.views[others].sum(0) + task.views[options], len(others) + 1)
+    rest = torch.tensor(others, dtype=torch.long)
+    scores = task.score(task.mixture(rest) + task.views[options], task.cost(rest) + task.costs[options])
     return int(options[int(scores.argmin())]), float(scores.min())
 
 

@@ -15,6 +15,7 @@ import torch
 from .checks import check_range
 from .distances import DISTANCES, Distance, get_distance
 from .files import write_text
+from .hearing import search
 from .library import NoteLibrary, load_library
 from .orchestra import ORCHESTRA, candidates, fix, note_filters, parse_orchestra
 from .partials import cents_off, find_partials
@@ -135,7 +136,7 @@ def orchestrate(
     >>> solutions = orchestrate("bell.wav", notes, "Fl Ob ClBb Vn Va Vc")  # doctest: +SKIP
     >>> solutions[0].to_musicxml("bell.musicxml")  # doctest: +SKIP
     """
-    from .recognizer import Recognizer, read_sound  # here, so that `python -m deeporch.recognizer` does not warn
+    from .recognizer import Recognizer  # here, so that `python -m deeporch.recognizer` does not warn
 
     measure = get_distance(distance)
     players = parse_orchestra(orchestra, notes)
@@ -159,10 +160,10 @@ def orchestrate(
                 seed=seed + k, **limits,
             )  # fmt: skip
             if recognizer is not None:
-                propose(task, recognizer, read_sound(part, notes.sample_rate, recognizer.sample_rate))
-            budget.share = (k + 1) / len(spans)
+                propose(task, recognizer)
             tasks.append(task)
-            explore(task)
+            budget.share = (k + 1) / len(spans)
+            (explore if len(spans) > 1 else search)(task)
     except KeyboardInterrupt:
         if not any(task.found for task in tasks):
             raise

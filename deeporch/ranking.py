@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -10,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from .distances import SAMPLE_RATE, Distance
+from .distances import Distance
+from .hearing import between
 from .library import NoteLibrary
 from .search import Task
 from .segments import movement, smoothest_path, tie
 from .solutions import Solution, SolutionNote
-from .spectra import LONGEST, Spectrum
 
 DEEP = 400  # of what was found for a segment, how many are looked at
 SPARE = 4  # times as many different solutions are heard as are returned,
@@ -57,9 +56,11 @@ def choose(
     sets = [_memberships(task, play) for task, play in zip(tasks, plays, strict=True)]
     paths = _paths(costs, moves, sets, NEAREST, 0.0, scale)
     paths += _paths(costs, moves, sets, SPARE * count, diversity * scale, scale)
-    return [
-        _notes(tasks, spans, [play[i] for play, i in zip(plays, path, strict=True)]) for path in dict.fromkeys(paths)
-    ]
+    chosen = [[play[i] for play, i in zip(plays, path, strict=True)] for path in dict.fromkeys(paths)]
+    if len(tasks) == 1:
+        heard = sorted(tasks[0].heard.values(), key=lambda each: each[0])
+        chosen += [[assignment] for _, assignment in heard[:NEAREST]]
+    return [_notes(tasks, spans, each) for each in chosen]
 
 
 def _paths(
@@ -127,10 +128,9 @@ def exact(
     """Return solutions, the best first, with the distance of what they sound like from the target."""
     seconds = len(sound) / notes.sample_rate
     drafts = [Solution(tuple(each), tuple(players), notes, 0.0, measure.name, seconds) for each in found]
-    heard = (torch.from_numpy(draft.render()) for draft in drafts)
-    solutions = [
-        replace(draft, distance=between(measure, sound, audio)) for draft, audio in zip(drafts, heard, strict=True)
-    ]
+    heard = (torch.from_numpy(draft.render())[None] for draft in drafts)
+    distances = (float(between(measure, sound, audio)[0]) for audio in heard)
+    solutions = [replace(draft, distance=each) for draft, each in zip(drafts, distances, strict=True)]
     return sorted(solutions, key=lambda solution: solution.distance)
 
 
@@ -162,12 +162,3 @@ def pick(solutions: Sequence[Solution], count: int, diversity: float, note_cost:
         alike = np.maximum(alike, jaccard(sets, sets[chosen[-1]]))
     order = sorted(chosen, key=lambda i: scores[i])
     return [solutions[i] for i in order]
-
-
-def between(measure: Distance, target: torch.Tensor, sound: torch.Tensor) -> float:
-    """Return the distance of two sounds of one length; of bands of more than four seconds, the mean over parts."""
-    if isinstance(measure.energy, Spectrum):
-        return float(measure(target, sound[None])[0])
-    parts = max(1, math.ceil(len(target) / (LONGEST * SAMPLE_RATE) - 1e-9))
-    pairs = zip(target.tensor_split(parts), sound.tensor_split(parts), strict=True)
-    return float(np.mean([float(measure(a, b[None])[0]) for a, b in pairs]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,9 +13,10 @@ from .distances import Distance
 from .library import NoteLibrary
 from .spectra import Bands
 
-CHUNK = 512  # candidates that are compared at a time: so many stay in a processor's cache
+CHUNK = 320_000  # numbers of the views that are compared at a time: so many stay in a processor's cache
 
 Progress = Callable[[int, float, float], object]
+Found = dict[tuple[int, ...], tuple[float, torch.Tensor]]  # notes to score and assignment
 
 
 class OutOfBudget(Exception):
@@ -126,20 +128,24 @@ class Task:
         self.rest = len(self.rows)
         self.choices = [torch.from_numpy(np.searchsorted(self.rows, rows)) for rows in choices]
         self.seconds = seconds
-        self.aim(target)
         self.must_play = set(must_play)
         self.note_cost = measure.note_cost if note_cost is None else note_cost
         able = sum(len(rows) > 0 for rows in choices)
         self.min_notes, self.max_notes = min(min_notes, able), min(max_notes or able, able)
         self.budget = budget or Budget()
         self.generator = torch.Generator().manual_seed(seed)
-        self.prior: torch.Tensor | None = None
         self._fit = torch.nn.functional.normalize(self.views.sqrt().sqrt(), dim=1)
+        self.aim(target)
 
     def aim(self, target: torch.Tensor) -> None:
-        """Take another target [samples] of the same duration; what was found is forgotten."""
+        """Take another target [samples] of the same duration; what was found and what a network heard is forgotten."""
+        self.sound = target
         self.target = self.measure.view(self.measure.energy(target[None], self.seconds))[0]
-        self.found: dict[tuple[int, ...], tuple[float, torch.Tensor]] = {}
+        self.prior: torch.Tensor | None = None  # [candidates], added to `fit`
+        self.costs = torch.full((self.rest + 1,), math.log1p(self.note_cost))  # of each candidate; see `cost`
+        self.costs[self.rest] = 0.0
+        self.found: Found = {}
+        self.heard: Found = {}  # with the distance of what they sound like; see `deeporch.hearing`
         self.best = float("inf")
 
     @property
@@ -149,25 +155,49 @@ class Task:
 
     def mixture(self, assignment: torch.Tensor) -> torch.Tensor:
         """Return the views of assignments [..., players], summed over players: [..., view]."""
+        if assignment.ndim == 2:
+            return torch.nn.functional.embedding_bag(assignment, self.views, mode="sum")
         return self.views[assignment].sum(-2)
 
-    def score(self, mixtures: torch.Tensor, counts: torch.Tensor | int) -> torch.Tensor:
-        """Return the distances of mixtures [candidates, view], with the cost of their notes; each is one evaluation."""
+    def cost(self, assignments: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of the factor by which the notes of assignments [..., players] lengthen the distance."""
+        return self.costs[assignments].sum(-1)
+
+    def listen(self, evidence: torch.Tensor, weight: float, preference: float) -> None:
+        """Make notes cheaper that someone hears, and dearer that he does not.
+
+        Parameters
+        ----------
+        evidence : torch.Tensor
+            [candidates]: logarithms of the odds that they sound; 0 knows nothing.
+        weight : float
+            Of the evidence in the cost of a note.
+        preference : float
+            Of the evidence beside a spectral correlation of 0 to 1, where notes are screened.
+        """
+        self.costs[:-1] -= weight * evidence
+        self.prior = preference * evidence
+
+    def score(self, mixtures: torch.Tensor, costs: torch.Tensor | float) -> torch.Tensor:
+        """Return the distances of mixtures [candidates, view] times e to the power of their costs [candidates].
+
+        Each is one evaluation.
+        """
         self.budget.check()
-        parts = [
-            self.measure.compare(self.target, part.clamp(min=0).view(-1, *self.shape)) for part in mixtures.split(CHUNK)
-        ]
-        scores = torch.cat(parts) * (1 + self.note_cost) ** counts
+        chunk = max(1, CHUNK // mixtures.shape[1])
+        parts = [self.measure.compare(self.target, part.view(-1, *self.shape)) for part in mixtures.split(chunk)]
+        scores = torch.cat(parts) * torch.as_tensor(costs).exp()
         self.best = min(self.best, float(scores.min()))
         self.budget.spend(len(mixtures), self.best)
         return scores
 
-    def keep(self, assignment: torch.Tensor, score: float) -> None:
+    def keep(self, assignment: torch.Tensor, score: float, where: Found | None = None) -> None:
         """Remember an assignment that all who must play take part in; of those with the same notes, one."""
+        where = self.found if where is None else where
         key = tuple(sorted(assignment[assignment != self.rest].tolist()))
         complete = all(assignment[p] != self.rest for p in self.must_play)
-        if complete and len(key) >= max(self.min_notes, 1) and score < self.found.get(key, (float("inf"),))[0]:
-            self.found[key] = (score, assignment.clone())
+        if complete and len(key) >= max(self.min_notes, 1) and score < where.get(key, (float("inf"),))[0]:
+            where[key] = (score, assignment.clone())
 
     def ranked(self) -> list[tuple[float, torch.Tensor]]:
         """Return every assignment that was kept, the best first."""

@@ -193,9 +193,9 @@ def _batches(rows: np.ndarray) -> list[np.ndarray]:
     return [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _spectra(spectrum: Spectrum, notes: NoteLibrary, seconds: float, rows: bytes) -> torch.Tensor:
-    """Return the energy of some notes; that of the last two durations is kept, since targets often share theirs."""
+    """Return the energy of some notes; that of the last three durations is kept, since targets often share theirs."""
     batches = _batches(np.frombuffer(rows, dtype=np.int64))
     batches = progress(batches, desc="spectra", unit=f" x {BATCH} notes", leave=False)
     return torch.cat([spectrum(notes.audio[torch.tensor(part)], seconds) for part in batches])

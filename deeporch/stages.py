@@ -19,37 +19,43 @@ from .search import OutOfBudget, Task
 if TYPE_CHECKING:
     from .recognizer import Recognizer
 
-SCREEN = 48  # of a player's notes, how many are compared with the target
-STARTS = 3  # pursuits from which a search begins; since half of what is screened is drawn, they differ
+SCREEN = 16  # of a player's notes, how many are compared with the target
 PATIENCE = 30  # disturbances without a gain after which the search ends
 RUNNERS_UP = 3  # of each exchange, so many are remembered, so that there is something to choose from
 GAIN = 1e-6  # what a move must gain
-TRUST = 0.02  # of the network's log-probabilities beside a spectral correlation of 0 to 1
+TRUST = 0.05  # of the network's log-odds in what a note costs
+PREFERENCE = 0.02  # of the same beside a spectral correlation of 0 to 1, where notes are screened
+UNHEARD, HEARD = 0.02, 0.9999  # probabilities below and above these count as these: soft notes are often not heard
 LOUD, MIDDLE = 0.66, 0.33  # probabilities above which the follow-up plays ff and mf
 
 
-def propose(task: Task, recognizer: Recognizer, sound: torch.Tensor) -> torch.Tensor:
-    """Ask a network which notes it hears; the task's later stages prefer them.
+def ask(task: Task, recognizer: Recognizer) -> torch.Tensor:
+    """Return the probability of each candidate's class in the target, float32 [candidates]; NaN where it has none.
 
     Parameters
     ----------
     task : Task
-        Gets a prior over its candidates.
+        Its target and its candidates.
     recognizer : Recognizer
         Whose classes are instruments or notes.
-    sound : torch.Tensor
-        The target [samples], at the recognizer's sample rate.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 [candidates]: the probability of each candidate's class; 0 where the network has no such class.
     """
+    from .recognizer import read_sound  # here, so that `python -m deeporch.recognizer` is not imported twice
+
+    sound = read_sound(task.sound, task.notes.sample_rate, recognizer.sample_rate)
     probabilities = recognizer.calibration.probabilities(recognizer.logits([sound]))[0]
     classes = recognizer.model.classes.match(task.notes)[torch.from_numpy(task.rows)]
-    found = torch.where(classes >= 0, probabilities[classes.clamp(min=0)], 0.0)
-    task.prior = TRUST * (found.clamp(min=1e-4).log() - np.log(1e-4))
-    return found
+    return torch.where(classes >= 0, probabilities[classes.clamp(min=0)], torch.nan)
+
+
+def propose(task: Task, recognizer: Recognizer) -> torch.Tensor:
+    """Ask a network which notes it hears; in the task's later stages they cost less, and others more.
+
+    A note is thereby priced by its odds: what is minimised is the distance times the product of odds ** −TRUST. It
+    weighs what the spectrum says against what the network says, and neither decides alone. Returns what `ask` does.
+    """
+    probabilities = ask(task, recognizer)
+    task.listen(probabilities.clamp(UNHEARD, HEARD).logit().nan_to_num(0.0), TRUST, PREFERENCE)
+    return probabilities
 
 
 def network_only(task: Task, probabilities: torch.Tensor) -> torch.Tensor:
@@ -65,7 +71,7 @@ def network_only(task: Task, probabilities: torch.Tensor) -> torch.Tensor:
     """
     table = task.notes.table.iloc[task.rows]
     level = table["dynamic"].map({name: i for i, name in enumerate(DYNAMICS)}).fillna(3).to_numpy()
-    assignment = task.silence
+    assignment, probabilities = task.silence, probabilities.nan_to_num(0.0)
     likeliest = [float(probabilities[c].max()) if len(c) else -1.0 for c in task.choices]
     for p in np.argsort(likeliest)[::-1][: task.max_notes]:
         choices = task.choices[p][~torch.isin(task.choices[p], assignment)]
@@ -75,7 +81,7 @@ def network_only(task: Task, probabilities: torch.Tensor) -> torch.Tensor:
         wanted = DYNAMICS.index("ff" if top > LOUD else "mf" if top > MIDDLE else "pp")
         same = choices[probabilities[choices] == top].numpy()
         assignment[p] = int(same[np.abs(level[same] - wanted).argmin()])
-    task.keep(assignment, float(task.score(task.mixture(assignment)[None], int((assignment != task.rest).sum()))[0]))
+    task.keep(assignment, float(task.score(task.mixture(assignment)[None], task.cost(assignment))[0]))
     return assignment
 
 
@@ -101,27 +107,47 @@ def pursue(task: Task, start: torch.Tensor | None = None, *, screen: int | None 
     .. [1] S. Mallat, Z. Zhang, Matching pursuits with time-frequency dictionaries, IEEE Trans. Signal Processing, 1993.
     """
     assignment = task.silence if start is None else start.clone()
-    base, score = task.mixture(assignment), float("inf")
+    score = float("inf")
     if (assignment != task.rest).any():
-        score = float(task.score(base[None], int((assignment != task.rest).sum()))[0])
+        score = float(task.score(task.mixture(assignment)[None], task.cost(assignment))[0])
     while True:
-        count = int((assignment != task.rest).sum())
-        free = _free_players(task, assignment)
-        if not free or count >= task.max_notes:
-            break
-        pairs = [(p, task.options(p, base, assignment, screen)) for p in free]
-        options = torch.cat([options for _, options in pairs])
+        players, options, scores = additions(task, assignment, screen=screen)
         if not len(options):
             break
-        players = torch.cat([torch.full((len(options),), p) for p, options in pairs])
-        scores = task.score(base + task.views[options], count + 1)
-        best = int(scores.argmin())
+        count, best = int((assignment != task.rest).sum()), int(scores.argmin())
         if scores[best] > score - GAIN and count >= task.min_notes and players[best].item() not in task.must_play:
             break
+        for i in scores.topk(min(RUNNERS_UP, len(scores)), largest=False).indices.tolist():
+            other = assignment.clone()
+            other[players[i]] = options[i]
+            task.keep(other, float(scores[i]))
         assignment[players[best]], score = options[best], float(scores[best])
-        base = task.mixture(assignment)
-        task.keep(assignment, score)
     return assignment
+
+
+def additions(
+    task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compare what those who rest might play with the target.
+
+    Returns
+    -------
+    players, options : torch.Tensor
+        int64 [options]: who, and which note; none if as many play as may.
+    scores : torch.Tensor
+        [options]
+    """
+    free = _free_players(task, assignment)
+    none = torch.empty(0, dtype=torch.long)
+    if int((assignment != task.rest).sum()) >= task.max_notes:
+        return none, none, torch.empty(0)
+    base = task.mixture(assignment)
+    pairs = [(p, task.options(p, base, assignment, screen)) for p in free]
+    options = torch.cat([none, *(options for _, options in pairs)])
+    if not len(options):
+        return none, none, torch.empty(0)
+    players = torch.cat([torch.full((len(options),), p) for p, options in pairs])
+    return players, options, task.score(base + task.views[options], task.cost(assignment) + task.costs[options])
 
 
 def _free_players(task: Task, assignment: torch.Tensor) -> list[int]:
@@ -170,8 +196,7 @@ def orthogonal_pursuit(task: Task) -> tuple[torch.Tensor, np.ndarray]:
     gains = np.sqrt(power / max(power.max(), 1e-20))
     assignment[power <= 0] = task.rest
     quantised = _nearest_dynamics(task, assignment, gains)
-    count = int((quantised != task.rest).sum())
-    task.keep(quantised, float(task.score(task.mixture(quantised)[None], count)[0]))
+    task.keep(quantised, float(task.score(task.mixture(quantised)[None], task.cost(quantised))[0]))
     return quantised, gains
 
 
@@ -209,8 +234,7 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
         Distance with the cost of its notes.
     """
     assignment = assignment.clone()
-    count = int((assignment != task.rest).sum())
-    score = float(task.score(task.mixture(assignment)[None], count)[0])
+    score = float(task.score(task.mixture(assignment)[None], task.cost(assignment))[0])
     task.keep(assignment, score)
     players = [p for p, choices in enumerate(task.choices) if len(choices)]
     idle, turn = 0, 0
@@ -218,19 +242,9 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
     while idle < len(players):
         p = order[turn % len(order)]
         turn, idle = turn + 1, idle + 1
-        others = assignment.clone()
-        others[p] = task.rest
-        count, base = int((others != task.rest).sum()), task.mixture(others)
-        options = task.options(p, base, others, screen) if count < task.max_notes else torch.empty(0, dtype=torch.long)
-        counts = torch.full((len(options),), count + 1)
-        if p not in task.must_play and max(count, 1) >= max(task.min_notes, 1) and count:
-            options, counts = (
-                torch.cat([options, torch.tensor([task.rest])]),
-                torch.cat([counts, torch.tensor([count])]),
-            )
+        options, others, scores = exchanges(task, assignment, p, screen=screen)
         if not len(options):
             continue
-        scores = task.score(base + task.views[options], counts)
         best = int(scores.argmin())
         for i in scores.topk(min(RUNNERS_UP, len(scores)), largest=False).indices.tolist():
             others[p] = options[i]
@@ -238,6 +252,32 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
         if scores[best] < score - GAIN and options[best] != assignment[p]:
             assignment[p], score, idle = options[best], float(scores[best]), 1
     return assignment, score
+
+
+def exchanges(
+    task: Task, assignment: torch.Tensor, player: int, *, screen: int | None = SCREEN
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compare what a player might play instead, or rest, with the target.
+
+    Returns
+    -------
+    options : torch.Tensor
+        [options]: notes, and `rest` if that is allowed.
+    others : torch.Tensor
+        The assignment without the player.
+    scores : torch.Tensor
+        [options]
+    """
+    others = assignment.clone()
+    others[player] = task.rest
+    count, base = int((others != task.rest).sum()), task.mixture(others)
+    none = torch.empty(0, dtype=torch.long)
+    options = task.options(player, base, others, screen) if count < task.max_notes else none
+    if player not in task.must_play and count and count >= task.min_notes:
+        options = torch.cat([options, torch.tensor([task.rest])])
+    if not len(options):
+        return options, others, torch.empty(0)
+    return options, others, task.score(base + task.views[options], task.cost(others) + task.costs[options])
 
 
 def disturb(task: Task, assignment: torch.Tensor, notes: int) -> torch.Tensor:
@@ -260,7 +300,7 @@ def explore(
 ) -> None:
     """Pursue, refine, then disturb the best and refine again: iterated local search [1]_, until the budget is spent.
 
-    The best of several pursuits is refined with all notes of all players, everything else with `screen` of each. Ends
+    A pursuit is refined with all notes of all players, everything else with `screen` of each. Ends
     sooner after `patience` disturbances in a row that gained nothing. `starts` are further assignments to refine. All
     that was found is kept in the task.
 
@@ -270,7 +310,7 @@ def explore(
     """
     try:
         begun = [refine(task, start, screen=screen) for start in starts]
-        begun += [refine(task, pursue(task, screen=screen), screen=screen) for _ in range(STARTS)]
+        begun.append(refine(task, pursue(task, screen=screen), screen=screen))
         assignment, _ = min(begun, key=lambda each: each[1])
         assignment, score = refine(task, assignment, screen=None)
         idle = 0

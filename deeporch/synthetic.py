@@ -1,6 +1,9 @@
-"""Synthetic targets that no recording is needed for: bells, vowels, noise bands, chords, a car horn."""
+"""Targets: synthetic ones (bells, vowels, noise bands, chords, a car horn), and the recordings of a folder."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -69,3 +72,26 @@ def synthetic_targets(seconds: float = 2.0, *, seed: int = 0) -> dict[str, torch
         name: torch.from_numpy((0.5 * envelope * sound / np.abs(sound).max()).astype(np.float32))
         for name, sound in sounds.items()
     }
+
+
+def recorded_targets(folder: str | Path | None = None, seconds: float = 2.0) -> dict[str, torch.Tensor]:
+    """Return the recorded sounds of a folder: short name to mono float32 [samples] at 44.1 kHz, their first seconds.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Default: $DEEPORCH_TARGETS_ROOT; without either there are none.
+    seconds : float
+        What is longer is cut, and faded over 10 ms.
+    """
+    from .recognizer import read_sound
+
+    folder = folder or os.environ.get("DEEPORCH_TARGETS_ROOT")
+    found = {}
+    for path in sorted(Path(folder).iterdir()) if folder else []:
+        sound = read_sound(path, None, SAMPLE_RATE)[: round(seconds * SAMPLE_RATE)]
+        ramp = round(0.01 * SAMPLE_RATE)
+        sound[-ramp:] *= torch.linspace(1, 0, ramp)
+        words = path.stem.split("_")
+        found[" ".join(words[: 2 if words[1][:1].isupper() else 1])] = sound
+    return found

@@ -5,21 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 
 from .distances import Distance
 from .genetic import CROSSOVER, GENERATIONS, MUTATION, POPULATION, genetic
+from .hearing import hear, search
 from .library import NoteLibrary
 from .mixtures import Classes, Mixtures
+from .objective import best_recordings
 from .orchestra import candidates, parse_orchestra
 from .progress import progress
-from .ranking import exact
 from .results import COLUMNS
 from .search import Budget, OutOfBudget, Task
-from .solutions import SolutionNote
-from .stages import explore, network_only, orthogonal_pursuit, propose, pursue, refine
+from .solutions import Solution, SolutionNote
+from .stages import ask, network_only, orthogonal_pursuit, propose, pursue, refine
+
+if TYPE_CHECKING:
+    from .recognizer import Recognizer
 
 TENTH = POPULATION * GENERATIONS // 10  # evaluations of ours: a tenth of the genetic algorithm's
 
@@ -27,7 +33,7 @@ TENTH = POPULATION * GENERATIONS // 10  # evaluations of ours: a tenth of the ge
 def single_note(task: Task) -> None:
     """Keep the best single note."""
     everything = torch.unique(torch.cat(task.choices))
-    scores = task.score(task.views[everything], 1)
+    scores = task.score(task.views[everything], task.costs[everything])
     note = everything[int(scores.argmin())]
     player = next(p for p, choices in enumerate(task.choices) if note in choices)
     assignment = task.silence
@@ -58,7 +64,7 @@ METHODS: dict[str, tuple[Callable[[Task], object], int | None]] = {  # and how m
     "pursuit": (pursue, None),
     "pursuit + refinement": (pursue_and_refine, TENTH),
     "plain genetic": (plain_genetic, None),
-    "ours": (explore, TENTH),
+    "ours": (search, TENTH),
 }
 
 
@@ -69,7 +75,7 @@ def compare_methods(
     measures: Sequence[Distance],
     *,
     methods: Sequence[str] = tuple(METHODS),
-    recognizer: object | None = None,
+    recognizer: Recognizer | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return what every method finds for every target under every distance.
@@ -94,8 +100,10 @@ def compare_methods(
     Returns
     -------
     pandas.DataFrame
-        A row a search: target, measure, method, distance (of what is heard), score (what was minimised), notes,
-        evaluations, seconds, solution (as text). Notes cost nothing here: every method minimises the distance itself.
+        A row a search: target, measure, method, distance (as heard, of the best 12 of each method and more, see
+        `hearing.hear`), score (the least sum of energies), notes, evaluations, seconds, played
+        (SolutionNotes), length (of the target, in seconds). Notes cost nothing here: every method minimises the
+        distance itself.
     """
     players = parse_orchestra(orchestra, notes)
     choices = candidates(notes, players, [])
@@ -107,36 +115,56 @@ def compare_methods(
         task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0, seed=seed)
         setup = time.perf_counter() - began
         for method in methods:
+            run, limit = METHODS[method]
             row = {"target": name, "measure": measure.name, "method": method, "setup": setup}
-            rows.append(row | _search(task, sound, players, *METHODS[method], seed=seed))
+            rows.append(row | _search(task, sound, run, Budget(limit), seed=seed))
         if recognizer is not None:
 
-            def ask(task: Task, sound: torch.Tensor = sound) -> None:
-                network_only(task, propose(task, recognizer, sound))
+            def only(task: Task) -> None:
+                network_only(task, ask(task, recognizer))
 
             row = {"target": name, "measure": measure.name, "method": "network only", "setup": setup}
-            rows.append(row | _search(task, sound, players, ask, None, seed=seed))
-            task.prior = None
+            rows.append(row | _search(task, sound, only, Budget(), seed=seed))
     return pd.DataFrame(rows)
 
 
 def _search(
-    task: Task, sound: torch.Tensor, players: Sequence[str], method: Callable[[Task], object], evaluations: int | None,
-    *, seed: int,
+    task: Task, sound: torch.Tensor, method: Callable[[Task], object], budget: Budget, *, seed: int
 ) -> dict[str, object]:  # fmt: skip
     """Run one search and return its row."""
     task.aim(sound)
-    task.budget, task.generator = Budget(evaluations), torch.Generator().manual_seed(seed)
+    task.budget, task.generator = budget, torch.Generator().manual_seed(seed)
     began = time.perf_counter()
     with suppress(OutOfBudget):
         method(task)
+    hear(task)
     seconds = time.perf_counter() - began
-    score, assignment = task.ranked()[0]
-    solution = exact([to_notes(task, assignment)], players, task.measure, sound, task.notes)[0]
+    distance, assignment = min(task.heard.values(), key=lambda each: each[0])
+    notes = to_notes(task, assignment)
     return {
-        "distance": solution.distance, "score": score, "notes": len(solution.notes), "evaluations": task.budget.spent,
-        "seconds": seconds, "solution": " ".join(f"{n.instrument}:{n.pitch}:{n.dynamic}" for n in solution.notes),
+        "distance": distance, "score": task.ranked()[0][0], "notes": len(notes), "evaluations": task.budget.spent,
+        "seconds": seconds, "played": notes, "length": task.seconds,
     }  # fmt: skip
+
+
+def won(methods: pd.DataFrame, *, tolerance: float = 1e-5) -> pd.DataFrame:
+    """Return on how many targets ours is nearer than, as near as, or farther than the plain genetic algorithm.
+
+    A row a measure: won, even (within `tolerance` of the distance), lost.
+    """
+    pairs = methods.pivot(index=["measure", "target"], columns="method", values="distance")
+    ahead = 1 - pairs["ours"] / pairs["plain genetic"]
+    counts = pd.DataFrame({"won": ahead > tolerance, "even": ahead.abs() <= tolerance, "lost": ahead < -tolerance})
+    return counts.groupby(level="measure", sort=False).sum()
+
+
+def sound_of(
+    methods: pd.DataFrame, notes: NoteLibrary, orchestra: str, *, target: str, measure: str, method: str
+) -> np.ndarray:
+    """Return what a row of `compare_methods` sounds like, float32 [samples]."""
+    same = (methods["target"] == target) & (methods["measure"] == measure) & (methods["method"] == method)
+    (row,) = methods[same].itertuples()
+    return Solution(row.played, parse_orchestra(orchestra, notes), notes, row.distance, measure, row.length).render()
 
 
 def to_notes(task: Task, assignment: torch.Tensor) -> list[SolutionNote]:
@@ -155,6 +183,7 @@ def recover(
     pool: torch.Tensor,
     measure: Distance,
     *,
+    recognizer: Recognizer | None = None,
     sizes: Sequence[int] = (1, 2, 3, 5, 10),
     count: int = 50,
     evaluations: int = TENTH,
@@ -173,6 +202,8 @@ def recover(
         Rows that mixtures are made of: the same, or held-out ones.
     measure : Distance
         What is minimised.
+    recognizer : Recognizer, optional
+        Whose evidence prices the notes; see `stages.propose`.
     sizes, count
         How many notes a mixture has, and how many mixtures of each size.
     evaluations : int
@@ -186,7 +217,8 @@ def recover(
     -------
     pandas.DataFrame
         A row a mixture: n, recall (share of its notes found), pitch_recall (whatever the instrument), notes (in the
-        solution), distance, own (that of the true recordings, summed as energies), seconds.
+        solution), distance (of what was found), own (that of the true notes, played by the library's recordings that
+        come closest), seconds. Distances are of sums of energies.
     """
     instrument = notes.table["instrument"].to_numpy()[library.numpy()]
     choices = [library.numpy()[instrument == name] for name in sorted(set(instrument))]
@@ -198,17 +230,51 @@ def recover(
         task = Task(mixtures.audio([0])[0], notes, choices, measure, seconds=seconds, seed=seed)
         for i in progress(range(count), desc=f"recovery, N = {n}", unit=" mixtures", leave=False):
             task.aim(mixtures.audio([i])[0])
+            if recognizer is not None:
+                propose(task, recognizer)
             task.budget, began = Budget(evaluations), time.perf_counter()
-            explore(task)
-            score, assignment = task.ranked()[0]
-            found, true = task.rows[assignment[assignment != task.rest].numpy()], mixtures.indices[i].long().numpy()
-            own = measure.view(measure.energy.of_notes(notes, seconds, true)).sum(0)
+            search(task)
+            seconds_spent = time.perf_counter() - began
+            _, assignment = min(task.heard.values(), key=lambda each: each[0])
+            played, true = assignment[assignment != task.rest], mixtures.indices[i].long().numpy()
+            found, task.budget = task.rows[played.numpy()], Budget()
+            best, _ = best_recordings(task, names[task.rows], names[true])
             rows.append({
                 "n": n, "recall": len(set(names[found]) & set(names[true])) / n,
                 "pitch_recall": len(set(midi[found]) & set(midi[true])) / len(set(midi[true])), "notes": len(found),
-                "distance": score / (1 + task.note_cost) ** len(found),
-                "own": float(measure.compare(task.target, own[None])[0]), "seconds": time.perf_counter() - began,
+                "distance": _distance(task, played), "own": _distance(task, torch.tensor(best)),
+                "seconds": seconds_spent,
             })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _distance(task: Task, notes: torch.Tensor) -> float:
+    """Return the distance of some candidates from the target, their costs left out."""
+    return float(task.score(task.mixture(notes)[None], 0.0)[0])
+
+
+def compare_budgets(
+    targets: Mapping[str, torch.Tensor],
+    notes: NoteLibrary,
+    orchestra: str,
+    measure: Distance,
+    *,
+    budgets: Sequence[float] = (0.3, 1.0, 3.0),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what ours and the plain genetic algorithm find in so many seconds: a row a search, as `compare_methods`.
+
+    The genetic algorithm goes on as long as the time lasts; `budget` is a further column.
+    """
+    players = parse_orchestra(orchestra, notes)
+    choices, rows = candidates(notes, players, []), []
+    methods = {"plain genetic": lambda task: genetic(task, generations=100 * GENERATIONS), "ours": search}
+    for name, sound in progress(targets.items(), desc="budgets", unit=" targets", leave=False):
+        task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0, seed=seed)
+        for seconds in budgets:
+            for method, run in methods.items():
+                row = {"target": name, "measure": measure.name, "method": method, "budget": seconds}
+                rows.append(row | _search(task, sound, run, Budget(seconds=seconds), seed=seed))
     return pd.DataFrame(rows)
 
 
@@ -218,7 +284,7 @@ def cost_of_search(
     measure: Distance,
     *,
     sizes: Sequence[int],
-    orchestras: Sequence[int] = (4, 12),
+    orchestras: Sequence[int] = (4, 12, 30),
     evaluations: int = TENTH,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -236,16 +302,16 @@ def cost_of_search(
     for size in sizes:
         drawn = torch.randperm(len(notes), generator=generator).repeat(1 + size // len(notes))[:size]
         library = notes.take(drawn)
-        measure.energy.of_notes(library, 2.0)  # once, as a first search does
-        for players in orchestras:
+        for players in (orchestras[0], *orchestras):  # the first time nothing is warm
             began = time.perf_counter()
             choices = [part.numpy() for part in torch.arange(size).tensor_split(players)]
             task = Task(target, library, choices, measure, seconds=2.0, budget=Budget(evaluations), seed=seed)
-            explore(task)
+            search(task)
             rows.append({
                 "library": size, "players": players, "seconds": time.perf_counter() - began,
                 "evaluations": task.budget.spent, "megabytes": task.views.nbytes / 1e6,
             })  # fmt: skip
+        del rows[-len(orchestras) - 1]
     return pd.DataFrame(rows)
 
 
@@ -258,6 +324,7 @@ def tidy_trials(
     methods: pd.DataFrame,
     verdicts: Mapping[str, pd.DataFrame],
     recovery: Mapping[str, pd.DataFrame],
+    budgets: pd.DataFrame,
     cost: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return everything that was measured as one table in the form of `Results`: a row a number.
@@ -272,7 +339,9 @@ def tidy_trials(
     verdicts : mapping of str to pandas.DataFrame
         Distance to `objective.verdict`: true_wins; item is the alternative, n = 0 stands for all N.
     recovery : mapping of str to pandas.DataFrame
-        What was held out to `recover`'s table: recall and pitch_recall by n.
+        What was held out to `recover`'s table: recall, pitch_recall, notes, distance and own by n.
+    budgets : pandas.DataFrame
+        From `compare_budgets`: distance_in_time; item is the target, seconds the budget.
     cost : pandas.DataFrame
         From `cost_of_search`: search_seconds; n is the size of the library.
     """
@@ -293,9 +362,15 @@ def tidy_trials(
     for name, table in recovery.items():
         for n, part in table.groupby("n"):
             rows += [
-                {"setting": name, "n": n, "quantity": quantity, "value": part[quantity].mean()}
-                for quantity in ("recall", "pitch_recall", "distance", "own")
-            ]
+                {"setting": name, "n": n, "test_mixtures": len(part), "quantity": quantity,
+                 "value": part[quantity].mean()}
+                for quantity in ("recall", "pitch_recall", "notes", "distance", "own")
+            ]  # fmt: skip
+    rows += [
+        {"setting": row.method, "model": row.measure, "item": row.target, "seconds": row.budget,
+         "quantity": "distance_in_time", "value": row.distance}
+        for row in budgets.itertuples()
+    ]  # fmt: skip
     rows += [
         {"setting": f"{row.players} players", "n": row.library, "quantity": "search_seconds", "value": row.seconds}
         for row in cost.itertuples()

@@ -3,14 +3,24 @@
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 
 from deeporch import plots
 from deeporch.distances import DISTANCES
 from deeporch.mixtures import Classes, split
-from deeporch.objective import ALTERNATIVES, judge, make_cases, verdict
-from deeporch.synthetic import synthetic_targets
-from deeporch.trials import compare_methods, cost_of_search, recover, tidy_trials
+from deeporch.objective import ALTERNATIVES, INDIFFERENT, judge, make_cases, verdict
+from deeporch.synthetic import recorded_targets, synthetic_targets
+from deeporch.trials import (
+    METHODS,
+    compare_budgets,
+    compare_methods,
+    cost_of_search,
+    recover,
+    sound_of,
+    tidy_trials,
+    won,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,31 +52,83 @@ def test_a_verdict_counts_wins_and_leaves_out_what_there_is_not():
     assert shares["all"] == 0.5
 
 
-def test_recovery_compares_methods_cost_and_figure(tiny_library, pools, cache, tmp_path):
+def test_recovery_compares_methods_cost_and_figure(tiny_library, pools, cache, tmp_path, untrained):
     classes, parts = pools
     measure = DISTANCES["partials"]
     found = recover(tiny_library, classes, parts.train, parts.train, measure, sizes=(1, 2), count=4, evaluations=2000)
     assert found.loc[found["n"] == 1, "recall"].mean() == 1
     assert (found["pitch_recall"] >= found["recall"]).all()
     targets = {name: sound for name, sound in synthetic_targets(1.0).items() if name == "car horn"}
-    methods = compare_methods(
-        targets, tiny_library, "Fl Vn", [measure], methods=("best single note", "orthogonal pursuit", "pursuit", "ours")
-    )
+    some = ("best single note", "orthogonal pursuit", "pursuit", "ours")
+    methods = compare_methods(targets, tiny_library, "Fl Vn", [measure], methods=some, recognizer=untrained)
+    assert methods["method"].tolist() == [*some, "network only"]
     scores = methods.set_index("method")["score"]
     assert scores["ours"] <= min(scores["best single note"], scores["pursuit"]) + 1e-6
-    assert methods.set_index("method").loc["best single note", ["notes", "evaluations"]].tolist() == [1, 72]
+    assert methods.set_index("method").loc["best single note", ["notes", "evaluations"]].tolist() == [1, 73]
+    assert scores["ours"] <= scores["network only"]
+    budgets = compare_budgets(targets, tiny_library, "Fl Vn", measure, budgets=(0.05, 0.1))
+    assert budgets["method"].tolist() == 2 * ["plain genetic", "ours"]
+    assert (budgets["seconds"] < 5).all()
     cost = cost_of_search(tiny_library, targets["car horn"], measure, sizes=(50, 300), orchestras=(2,), evaluations=500)
     assert cost["library"].tolist() == [50, 300]
     assert cost["megabytes"].iloc[1] == pytest.approx(cost["megabytes"].iloc[0] * 301 / 51)
     verdicts = {"partials": pd.DataFrame({"single": [0.9], "all": [0.8]}, index=["all N"])}
+    heard = sound_of(methods, tiny_library, "Fl Vn", target="car horn", measure="partials", method="ours")
+    expected = methods.set_index("method").loc["ours", "distance"]
+    assert float(measure(targets["car horn"], torch.from_numpy(heard)[None])[0]) == pytest.approx(expected, rel=1e-3)
     methods = pd.concat([methods, methods[methods["method"] == "ours"].assign(method="plain genetic")])
     table = tidy_trials(
         "08_orchestrate_a_target", data="tiny", profile="quick", device="CPU", methods=methods, verdicts=verdicts,
-        recovery={"in the library": found}, cost=cost,
+        recovery={"in the library": found}, budgets=budgets, cost=cost,
     )  # fmt: skip
     table.to_csv(tmp_path / "08_orchestrate_a_target.csv", index=False)
     (picture,) = plots.redraw(["08_orchestrate_a_target"], tmp_path)
     assert picture.stat().st_size > 10_000
+
+
+def test_wins_and_ties_are_counted_apart():
+    rows = [("a", "x", 1.0, 0.9), ("a", "y", 1.0, 1.0), ("a", "z", 1.0, 1.2), ("b", "x", 2.0, 1.0)]
+    methods = pd.DataFrame(
+        [
+            {"measure": m, "target": t, "method": name, "distance": d}
+            for m, t, plain, ours in rows
+            for name, d in (("plain genetic", plain), ("ours", ours))
+        ]
+    )
+    assert won(methods).loc["a"].tolist() == [1, 1, 1]
+    assert won(methods).loc["b"].tolist() == [1, 0, 0]
+    assert METHODS["ours"][1] * 10 == 150_000
+
+
+def test_evidence_helps_the_true_notes(tiny_library, pools, cache):
+    """Of a network that is right about everything: alone it lets the true notes win, whatever the distance says."""
+    classes, parts = pools
+    cases = make_cases(tiny_library, classes, parts, sizes=(2,), count=6)
+
+    class Oracle:
+        sample_rate = tiny_library.sample_rate
+        model = type("Model", (), {"classes": classes})
+        calibration = type("Calibration", (), {"probabilities": staticmethod(torch.sigmoid)})
+        targets = iter(cases[0].targets())
+
+        def logits(self, sounds):
+            return 12 * next(self.targets)[None] - 6
+
+    shares = verdict(judge(INDIFFERENT, cases, parts.train, recognizer=Oracle())).loc["all N"]
+    assert shares["all"] == 1
+    nothing = verdict(judge(INDIFFERENT, cases, parts.train)).loc["all N"]
+    assert nothing["all"] == 0
+
+
+def test_recorded_targets_are_cut_and_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("DEEPORCH_TARGETS_ROOT", raising=False)
+    assert recorded_targets() == {}
+    tone = np.sin(np.arange(3 * 44_100) / 10)
+    for name in ("guitar_A3_long.wav", "gong__loud.wav"):
+        soundfile.write(tmp_path / name, tone, 44_100)
+    found = recorded_targets(tmp_path, seconds=1.0)
+    assert list(found) == ["gong", "guitar A3"]
+    assert all(len(sound) == 44_100 and sound[-1] == 0 for sound in found.values())
 
 
 def test_synthetic_targets_are_alike_and_repeat():

@@ -8,9 +8,10 @@ import torch
 
 from deeporch.distances import DISTANCES
 from deeporch.genetic import genetic
+from deeporch.mixtures import Classes
 from deeporch.orchestra import candidates
 from deeporch.search import Budget, OutOfBudget, Task
-from deeporch.stages import explore, network_only, orthogonal_pursuit, propose, pursue, refine
+from deeporch.stages import ask, explore, network_only, orthogonal_pursuit, propose, pursue, refine
 
 PLAYERS = ("Fl", "Ob", "ClBb", "Hn", "Vn", "Vc")
 
@@ -54,7 +55,8 @@ def test_explore_finds_the_notes_under_every_distance(chord, tiny_library, measu
 def test_explore_is_never_worse_than_the_truth(chord, tiny_library):
     """Of a real mixture, phases and all."""
     task = task_of(chord, tiny_library, budget=Budget(12_000))
-    truth = float(task.score(task.views[np.searchsorted(task.rows, chord[0])].sum(0)[None], 3)[0])
+    notes = torch.from_numpy(np.searchsorted(task.rows, chord[0]))
+    truth = float(task.score(task.mixture(notes)[None], task.cost(notes))[0])
     explore(task)
     assert task.ranked()[0][0] <= truth + 1e-6
 
@@ -66,7 +68,7 @@ def test_exhaustive_search_agrees(chord, tiny_library):
     pairs = list(itertools.product([*task.choices[0].tolist(), task.rest], [*task.choices[1].tolist(), task.rest]))
     pairs = torch.tensor([pair for pair in pairs if pair != (task.rest, task.rest)])
     task.budget = Budget()
-    scores = task.score(task.mixture(pairs), (pairs != task.rest).sum(1))
+    scores = task.score(task.mixture(pairs), task.cost(pairs))
     best, assignment = task.ranked()[0]
     assert best == pytest.approx(float(scores.min()), abs=1e-6)
     assert assignment.tolist() == pairs[scores.argmin()].tolist()
@@ -83,7 +85,7 @@ def test_pursuit_adds_while_it_helps_and_refinement_never_harms(chord, tiny_libr
         for i in choices[~torch.isin(choices, refined)].tolist():
             other = refined.clone()
             other[p] = i
-            assert float(task.score(task.mixture(other)[None], int((other != task.rest).sum()))[0]) >= score - 1e-5
+            assert float(task.score(task.mixture(other)[None], task.cost(other))[0]) >= score - 1e-5
 
 
 def test_orthogonal_pursuit_finds_notes_gains_and_dynamics(chord, tiny_library):
@@ -104,7 +106,7 @@ def test_genetic_algorithm_gets_better_and_counts(chord, tiny_library):
     best = genetic(task, population=40, generations=25)
     assert task.budget.spent == 40 + 1000
     assert task.ranked()[0][0] < first
-    kept = float(task.score(task.mixture(best)[None], int((best != task.rest).sum()))[0])
+    kept = float(task.score(task.mixture(best)[None], task.cost(best))[0])
     assert kept == pytest.approx(task.ranked()[0][0], abs=1e-5)
 
 
@@ -155,7 +157,7 @@ def test_budgets_end_a_search_and_what_was_found_stays(chord, tiny_library):
     assert list(best) == sorted(best, reverse=True)
     assert set(fractions) == {0.0}
     with pytest.raises(OutOfBudget):
-        task.score(task.views[:1], 1)
+        task.score(task.views[:1], 0.0)
 
 
 def test_the_same_seed_finds_the_same(chord, tiny_library):
@@ -171,6 +173,8 @@ def test_the_same_seed_finds_the_same(chord, tiny_library):
 class _Oracle:
     """A recognizer that is sure of some classes."""
 
+    sample_rate = 44_100
+
     def __init__(self, classes, sure):
         self.model = type("Model", (), {"classes": classes})
         self.calibration = type("Calibration", (), {"probabilities": staticmethod(torch.sigmoid)})
@@ -180,15 +184,43 @@ class _Oracle:
         return self.values
 
 
-def test_a_network_proposes_and_is_a_baseline_of_its_own(chord, tiny_library):
-    from deeporch.mixtures import Classes
-
+def test_a_network_is_a_baseline_of_its_own(chord, tiny_library):
     task = task_of(chord, tiny_library, max_notes=3)
-    oracle = _Oracle(Classes(tiny_library, by="note"), {"Fl E4", "Ob C4", "Vc G4"})
-    probabilities = propose(task, oracle, chord[1])
+    probabilities = ask(task, _Oracle(Classes(tiny_library, by="note"), {"Fl E4", "Ob C4", "Vc G4"}))
     assert probabilities[task.choices[0]].max() > 0.9
-    assert task.prior[probabilities > 0.9].min() > task.prior[probabilities < 0.1].max()
     notes = tiny_library.table.iloc[played(task, network_only(task, probabilities))]
     assert sorted(notes["instrument"] + " " + notes["pitch"]) == ["Fl E4", "Ob C4", "Vc G4"]
     assert set(notes["dynamic"]) == {"ff"}  # as the follow-up plays what it is sure of
     assert task.budget.spent == 1
+
+
+def test_evidence_prices_notes_by_their_odds(chord, tiny_library):
+    """distance x 1.01 per note x odds ** -0.05; odds below 1 : 49 count as these; another target has no evidence."""
+    task = task_of(chord, tiny_library)
+    names = (tiny_library.table["instrument"] + " " + tiny_library.table["pitch"]).to_numpy()[task.rows]
+    classes = Classes(tiny_library.take(np.flatnonzero(tiny_library.table["instrument"] != "Hn")), by="note")
+    propose(task, _Oracle(classes, {"Fl E4"}))
+    factors = task.costs.exp()
+    odds = np.exp(4.0)
+    np.testing.assert_allclose(factors[:-1][names == "Fl E4"], 1.01 * odds**-0.05, rtol=1e-4)
+    np.testing.assert_allclose(factors[:-1][names == "Vc G4"], 1.01 * 49**0.05, rtol=1e-4)
+    np.testing.assert_allclose(factors[:-1][names == "Hn C4"], 1.01, rtol=1e-5)  # the network has no horn
+    assert factors[task.rest] == 1
+    assert task.prior[names == "Fl E4"].min() > task.prior[names == "Hn C4"].max() > task.prior[names == "Vc G4"].max()
+    task.aim(chord[1])
+    np.testing.assert_allclose(task.costs[:-1].exp(), 1.01, rtol=1e-5)
+    assert task.prior is None
+
+
+def test_evidence_decides_between_notes_that_sound_alike(chord, tiny_library):
+    """A target that is half flute and half violin is played, by one of them, as the network says."""
+    found, both = [], [row(tiny_library, "Fl", "G4"), row(tiny_library, "Vn", "G4")]
+    for sure in ({"Fl G4"}, {"Vn G4"}):
+        task = task_of(chord, tiny_library, players=("Fl", "Vn"), max_notes=1, budget=Budget(1000))
+        propose(task, _Oracle(Classes(tiny_library, by="note"), sure))
+        halves = task.views[np.searchsorted(task.rows, both)]
+        task.target = (halves / halves.sum(1, keepdim=True)).sum(0).view(task.target.shape)
+        explore(task)
+        table = tiny_library.table.iloc[played(task, task.ranked()[0][1])]
+        found.append(set(table["instrument"] + " " + table["pitch"]))
+    assert found == [{"Fl G4"}, {"Vn G4"}]
