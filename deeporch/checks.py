@@ -19,14 +19,14 @@ def check_choice(value: str, known: Iterable[str], what: str) -> str:
     Raises
     ------
     ValueError
-        ``Unknown <what> '<value>': did you mean …? Known: …``
+        ``Unknown <what> '<value>': did you mean …? Known: …``, or without the question where nothing is like it.
     """
     known = [str(k) for k in known]
     if value in known:
         return value
     hint = " or ".join(repr(n) for n in near(value, known))
-    hint = f" did you mean {hint}?" if hint else ""
-    raise ValueError(f"Unknown {what} {value!r}:{hint} Known: {', '.join(known)}.")
+    hint = f": did you mean {hint}?" if hint else "."
+    raise ValueError(f"Unknown {what} {value!r}{hint} Known: {', '.join(known)}.")
 
 
 def check_range(value: float, low: float, high: float, what: str) -> float:

@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = 1
     if options.json:
         print(json.dumps({file: [note._asdict() for note in notes] for file, notes in found.items()}, indent=1))
-    else:
+    elif found:
         print("\n".join(line for file, notes in found.items() for line in table_lines(file, notes)))
     return failed
 

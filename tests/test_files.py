@@ -95,7 +95,7 @@ def test_check_choice():
     assert checks.check_choice("a", ["a", "b"], "letter") == "a"
     with pytest.raises(ValueError, match=r"^Unknown loss 'softmx': did you mean 'softmax'\? Known: softmax, bce\.$"):
         checks.check_choice("softmx", ["softmax", "bce"], "loss")
-    with pytest.raises(ValueError, match=r"^Unknown loss '': Known: softmax, bce\.$"):
+    with pytest.raises(ValueError, match=r"^Unknown loss ''\. Known: softmax, bce\.$"):
         checks.check_choice("", ["softmax", "bce"], "loss")
 
 

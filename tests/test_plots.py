@@ -231,7 +231,7 @@ def test_colours_stand_out_on_dark():
 
 def test_exit_codes_and_sentences(folder, tmp_path, monkeypatch, capsys):
     with pytest.raises(
-        ValueError, match="Unknown figure '02_cnn': Known: 01_cnn_instruments, 02_cnn_one_class_per_file"
+        ValueError, match=r"Unknown figure '02_cnn'\. Known: 01_cnn_instruments, 02_cnn_one_class_per_file"
     ):
         plots.redraw(["02_cnn"], folder)
     with pytest.raises(FileNotFoundError, match=r"There are no results 01_cnn_instruments\.csv: run `python -m"):

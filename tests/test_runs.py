@@ -226,7 +226,7 @@ def test_a_killed_run_leaves_a_readable_folder(study, tmp_path):
         (["-p", "RATE"], "-p takes NAME=VALUE, for example -p SEED=1, and not 'RATE'."),
         (["-p", "=3"], "-p takes NAME=VALUE, for example -p SEED=1, and not '=3'."),
         (["--profile", "quik"], "Unknown profile 'quik': did you mean 'quick'? Known: large, quick."),
-        (["01_fail", "04"], "Unknown notebook '04': Known: 00_good, 01_fails, 02_slow, 03_good."),
+        (["01_fail", "04"], "Unknown notebook '04'. Known: 00_good, 01_fails, 02_slow, 03_good."),
         (["nowhere/00_good.ipynb"], "There is no notebook nowhere/00_good.ipynb."),
         (["--commit", "-p", "SIZE=4"], "--commit keeps the results of the notebooks' own defaults, and SIZE differ."),
         (
