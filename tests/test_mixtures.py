@@ -463,6 +463,14 @@ def test_one_sentence_for_each_mistake(notes, classes):
         Mixtures(small, classes)
 
 
+def test_mixing_into_silence_gives_the_same_audio(notes, classes):
+    mixtures = Mixtures(notes, classes, n=3, size=6, seed=2, gain_db=(-12, 0), onset=0.3)
+    out = torch.zeros(4, mixtures.samples + 100)
+    mixtures.audio([5, 0, 2, 2], out=out[:, 50 : 50 + mixtures.samples])
+    assert torch.equal(out[:, 50:-50], mixtures.audio([5, 0, 2, 2]))
+    assert out[:, :50].abs().max() == out[:, -50:].abs().max() == 0
+
+
 def test_chance():
     assert chance_recall(2, 8) == 0.25
     assert math.isnan(chance_recall(2, 0))

@@ -470,6 +470,7 @@ def test_one_sentence_for_each_mistake(tiny_library, classes, train):
         ({"lr": 0.0}, "lr must be above 0, but is 0.0"),
         ({"lr": math.nan}, "lr must be above 0, but is nan"),
         ({"l1": -1.0}, "l1 is a penalty and must be 0 or more, but is -1.0"),
+        ({"l2": -5e-3}, "l2 is a penalty and must be 0 or more, but is -0.005"),
         ({"l2": math.nan}, "l2 is a penalty and must be 0 or more, but is nan"),
         ({"patience": 0}, "patience counts validations: it must be at least 1, but is 0"),
         ({"device": "gpu"}, "Unknown device 'gpu': use 'auto', 'cpu' or 'cuda'"),
