@@ -61,9 +61,9 @@ FIGURES: dict[str, tuple[str, str]] = {
         "python -m deeporch.score_recognizer soundfont philharmonia --on … --figures",
     ),
     "08_orchestrate_a_target": (
-        "Searches for orchestrations: distance by method against a plain genetic algorithm, how often the true "
-        "notes win under the default distance, how many are found again, and seconds by size of the library.",
-        "make run PROFILE=laptop NOTEBOOKS=08",
+        "Searches for orchestrations: distance by method against a plain genetic algorithm's, how often the true "
+        "notes win, how many are found again, distance by seconds, and seconds by size of library and orchestra.",
+        "python -m deeporch.runs --profile laptop -p LIBRARY=philharmonia -p PITCH_NAMES=sounding 08",
     ),
 }
 

@@ -78,7 +78,7 @@ def orchestrate(
     distance : str
         What is minimised, one of `deeporch.distances.DISTANCES`.
     recognizer : Recognizer, path or name, optional
-        A network whose notes the search prefers; default none.
+        A network that prices notes by the odds that they sound in the target, see `stages.propose`; default none.
     solutions : int
         How many to return at most.
     diversity : float
@@ -234,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--library", default="default", help="soundfont (default), tinysol, sol or philharmonia")
     parser.add_argument("--root", default=None, help="the library's folder, where it needs one")
     parser.add_argument("--distance", default="partials", help=f"one of {', '.join(DISTANCES)} (default: %(default)s)")
-    parser.add_argument("--recognizer", default=None, help="a checkpoint whose notes the search prefers")
+    parser.add_argument("--recognizer", default=None, help="a checkpoint that prices notes by its evidence")
     parser.add_argument("-n", "--solutions", type=int, default=5, help="how many (default: %(default)s)")
     parser.add_argument("--min-notes", type=int, default=1, help="fewest players who play")
     parser.add_argument("--max-notes", type=int, default=None, help="most players who play")

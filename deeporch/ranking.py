@@ -134,13 +134,22 @@ def exact(
     return sorted(solutions, key=lambda solution: solution.distance)
 
 
+def _with_different_notes(solutions: Sequence[Solution], count: int) -> Sequence[Solution]:
+    """Return the first of those that differ in nothing but dynamics or players; all, if fewer than `count` are left."""
+    seen: dict[frozenset, Solution] = {}
+    for solution in solutions:
+        key = frozenset((note.instrument, note.midi, round(note.onset, 3)) for note in solution.notes)
+        seen.setdefault(key, solution)
+    return list(seen.values()) if len(seen) >= count else solutions
+
+
 def pick(solutions: Sequence[Solution], count: int, diversity: float, note_cost: float) -> list[Solution]:
     """Return the best solutions that are unlike each other, the best first.
 
     Parameters
     ----------
     solutions : sequence of Solution
-        With their distances.
+        With their distances, the best first.
     count : int
         How many.
     diversity : float
@@ -148,6 +157,7 @@ def pick(solutions: Sequence[Solution], count: int, diversity: float, note_cost:
     note_cost : float
         By which share each note lengthens the distance.
     """
+    solutions = _with_different_notes(solutions, count)
     if not solutions:
         return []
     names = [{(note.player, note.instrument, note.midi, round(note.onset, 3)) for note in s.notes} for s in solutions]

@@ -1,7 +1,7 @@
 """The stages of the search, each usable alone.
 
-`propose` asks a network, `pursue` adds the best note until none helps, `refine` exchanges notes until nothing gets
-better; `explore` takes them in turn until the budget is spent.
+`propose` prices notes by what a network hears, `pursue` adds the best note until none helps, `refine` exchanges notes
+until nothing gets better; `explore` takes them in turn until the budget is spent.
 """
 
 from __future__ import annotations

@@ -210,17 +210,3 @@ def test_evidence_prices_notes_by_their_odds(chord, tiny_library):
     task.aim(chord[1])
     np.testing.assert_allclose(task.costs[:-1].exp(), 1.01, rtol=1e-5)
     assert task.prior is None
-
-
-def test_evidence_decides_between_notes_that_sound_alike(chord, tiny_library):
-    """A target that is half flute and half violin is played, by one of them, as the network says."""
-    found, both = [], [row(tiny_library, "Fl", "G4"), row(tiny_library, "Vn", "G4")]
-    for sure in ({"Fl G4"}, {"Vn G4"}):
-        task = task_of(chord, tiny_library, players=("Fl", "Vn"), max_notes=1, budget=Budget(1000))
-        propose(task, _Oracle(Classes(tiny_library, by="note"), sure))
-        halves = task.views[np.searchsorted(task.rows, both)]
-        task.target = (halves / halves.sum(1, keepdim=True)).sum(0).view(task.target.shape)
-        explore(task)
-        table = tiny_library.table.iloc[played(task, task.ranked()[0][1])]
-        found.append(set(table["instrument"] + " " + table["pitch"]))
-    assert found == [{"Fl G4"}, {"Vn G4"}]
