@@ -230,6 +230,10 @@ class NoteLibrary:
         """int64 [notes]: how many samples of each row of `audio` are its note."""
         return torch.from_numpy(np.rint(self.table["seconds"].to_numpy() * self.sample_rate).astype(np.int64))
 
+    def sound(self, i: int) -> torch.Tensor:
+        """Return one note, float16 [its samples], a view of the memory map: no selection is copied for it."""
+        return self._base[int(self._rows[i]), : int(self.lengths[i])]
+
     def __len__(self) -> int:
         """Return the number of notes."""
         return len(self.table)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from . import plots
 from .partials import find_partials
@@ -42,6 +46,7 @@ def budget_lines(ax: Axes, table: pd.DataFrame) -> None:
         ax.annotate(f"{part.iloc[-1]:.3f}", (part.index[-1], part.iloc[-1]), xytext=(0, 6), ha="center",
                     textcoords="offset points", fontsize=8)  # fmt: skip
     ax.set(xscale="log", xlabel="seconds allowed", ylabel="mean distance")
+    _plain_ticks(ax.xaxis, sorted(table["seconds"].unique()))
     ax.margins(0.15)
     ax.legend(fontsize=8)
 
@@ -80,8 +85,18 @@ def cost_curve(ax: Axes, table: pd.DataFrame) -> None:
     for name, part in table.groupby("setting", sort=False):
         part = part.sort_values("n")
         ax.plot(part["n"], part["value"], marker="o", label=name)
-    ax.set(xscale="log", yscale="log", xlabel="notes in the library", ylabel="seconds")
+        ax.annotate(f"{part['value'].iloc[-1]:.1f}", (part["n"].iloc[-1], part["value"].iloc[-1]), xytext=(6, -3),
+                    textcoords="offset points", fontsize=8)  # fmt: skip
+    ax.set(xscale="log", xlabel="notes in the library", ylabel="processor's seconds")
+    ax.set_ylim(0)
+    _plain_ticks(ax.xaxis, sorted(table["n"].unique()))
     ax.legend(fontsize=8)
+
+
+def _plain_ticks(axis: Axis, places: Sequence[float]) -> None:
+    """Mark a logarithmic axis at the measured places only."""
+    axis.set_ticks(places, [f"{place:,g}" if place < 1e4 else f"{place:,.0f}" for place in places])
+    axis.set_minor_locator(NullLocator())
 
 
 def draw_orchestrations(table: pd.DataFrame) -> Figure:
@@ -102,7 +117,7 @@ def draw_orchestrations(table: pd.DataFrame) -> Figure:
         budget_lines(time, table[table["quantity"] == "distance_in_time"])
         time.set_title("distance in time")
         cost_curve(cost, table[table["quantity"] == "search_seconds"])
-        cost.set_title("seconds of one search")
+        cost.set_title("one search")
         labels = (", ".join(sorted(table[label].unique())) for label in ("data", "device", "profile"))
         figure.supxlabel("{}, on {} (profile {})".format(*labels), fontsize=8, color=plots.GREY)
     return figure

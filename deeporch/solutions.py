@@ -206,7 +206,7 @@ class Solution:
 def note_audio(library: NoteLibrary, note: SolutionNote) -> np.ndarray:
     """Return one note as it sounds: retuned, cut to its duration with a short fade, scaled; float32 [samples]."""
     rate = library.sample_rate
-    sound = library.audio[note.note, : int(library.lengths[note.note])].numpy().astype(np.float32)
+    sound = library.sound(note.note).numpy().astype(np.float32)
     if note.cents:  # played faster it sounds higher and shorter, as on tape
         sound = soxr.resample(sound, rate * 2 ** (note.cents / 1200), rate)
     samples = max(0, round(note.duration * rate))

@@ -288,7 +288,7 @@ def cost_of_search(
     evaluations: int = TENTH,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the seconds that a search takes by size of library and of orchestra, the notes' energies being cached.
+    """Return the processor's seconds of a search by size of library and of orchestra, the notes' energies being cached.
 
     Libraries of other sizes than the given one are made of its notes, drawn without or, where it is too small, with
     replacement; every player may have any of them.
@@ -303,12 +303,12 @@ def cost_of_search(
         drawn = torch.randperm(len(notes), generator=generator).repeat(1 + size // len(notes))[:size]
         library = notes.take(drawn)
         for players in (orchestras[0], *orchestras):  # the first time nothing is warm
-            began = time.perf_counter()
+            began = time.process_time()
             choices = [part.numpy() for part in torch.arange(size).tensor_split(players)]
             task = Task(target, library, choices, measure, seconds=2.0, budget=Budget(evaluations), seed=seed)
             search(task)
             rows.append({
-                "library": size, "players": players, "seconds": time.perf_counter() - began,
+                "library": size, "players": players, "seconds": time.process_time() - began,
                 "evaluations": task.budget.spent, "megabytes": task.views.nbytes / 1e6,
             })  # fmt: skip
         del rows[-len(orchestras) - 1]
@@ -334,7 +334,7 @@ def tidy_trials(
     experiment, data, profile, device : str
         Labels of all rows.
     methods : pandas.DataFrame
-        From `compare_methods`: quantities distance, score, evaluations, notes and search_time; setting is the method,
+        From `compare_methods`: quantities distance, evaluations and search_time; setting is the method,
         model the distance, item the target.
     verdicts : mapping of str to pandas.DataFrame
         Distance to `objective.verdict`: true_wins; item is the alternative, n = 0 stands for all N.
@@ -349,8 +349,7 @@ def tidy_trials(
         {"setting": row["method"], "model": row["measure"], "item": row["target"], "quantity": name,
          "value": row[column]}
         for _, row in methods.iterrows()
-        for name, column in (("distance", "distance"), ("score", "score"), ("evaluations", "evaluations"),
-                             ("notes", "notes"), ("search_time", "seconds"))
+        for name, column in (("distance", "distance"), ("evaluations", "evaluations"), ("search_time", "seconds"))
     ]  # fmt: skip
     for name, table in verdicts.items():
         for n, shares in table.iterrows():
@@ -378,4 +377,4 @@ def tidy_trials(
     common = {"experiment": experiment, "data": data, "device": device, "profile": profile}
     empty = dict.fromkeys(COLUMNS, "") | {"n": 0, "seed": 0, "n_classes": 0, "train_mixtures": 0, "test_mixtures": 0,
                                           "epochs": 0, "seconds": 0.0}  # fmt: skip
-    return pd.DataFrame([empty | common | row for row in rows])[list(COLUMNS)]
+    return pd.DataFrame([empty | common | row | {"value": float(f"{row['value']:.5g}")} for row in rows])[list(COLUMNS)]

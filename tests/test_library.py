@@ -362,3 +362,10 @@ def test_default_library_and_root_from_the_environment(folder, cache, monkeypatc
     flute = load_library(instruments="Fl", dynamics="mf", seconds=0.1)
     assert flute.name == "soundfont"
     assert flute.lengths.tolist() == [4410] * 40
+
+
+def test_one_note_is_read_without_copying_a_selection(tiny_library):
+    some = tiny_library.take([7, 3, 100])
+    for k, row in enumerate((7, 3, 100)):
+        assert torch.equal(some.sound(k), tiny_library.audio[row, : int(tiny_library.lengths[row])])
+    assert "audio" not in vars(some), "the selection's audio was copied"
