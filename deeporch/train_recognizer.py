@@ -111,7 +111,9 @@ def train(
         model = load_checkpoint(start)
         check_classes(model, classes, notes.name)
         model = grow(model, (network or {}).get("blocks", model.config.blocks))
-    before = read_card(start).get("history", []) if start else []
+    card = read_card(start) if start else {}
+    before = card.get("history", [])
+    heard = len(before) or card.get("training", {}).get("mixtures", 0) // size  # epochs, where there is no history
     model = wrap(model) if wrap else model
     model.features.notes(notes)  # outside the minutes
     first = 1_000_000 * (seed + 1)  # of the mixtures' seeds
@@ -119,7 +121,7 @@ def train(
     def fresh(epoch: int) -> VariedMixtures:
         largest = n[0] + (n[1] - n[0]) * min(epoch, curriculum) // curriculum if curriculum else n[1]
         return VariedMixtures(
-            notes, classes, n=(n[0], largest), size=size, seed=first + len(before) + epoch, pool=pools.train
+            notes, classes, n=(n[0], largest), size=size, seed=first + heard + epoch, pool=pools.train
         )
 
     valid = None
@@ -247,6 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "scores": table, "unknown_n": unknown, "calibration": calibration.to_dict(),
             "history": json.loads(history.table.round(4).to_json(orient="records")),
         }  # fmt: skip
+        if start:
+            card["training"]["before"] = read_card(start).get("training", {})
         print(f"written: {save_checkpoint(options.checkpoint, model, card=card)}")
     return 0
 
