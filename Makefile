@@ -30,8 +30,10 @@ setup: $(DONE) ## Make .venv and install everything in it (once, a few minutes)
 run: $(DONE) ## Run the notebooks without a browser; results go to runs/
 	@$(PY) -m deeporch.runs --profile $(PROFILE) $(NOTEBOOKS) $(ARGS)
 
-test: $(DONE) lint ## Check everything: style, modules, and every notebook from top to bottom
-	@$(PY) -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=10 $(ARGS)
+test: $(DONE) lint ## Check everything: style, modules, every notebook from top to bottom, widgets in a browser
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks --ignore=tests/browser --numprocesses=auto --maxprocesses=4 \
+	    --dist=loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=10 $(ARGS)
+	@$(PY) -m pytest tests/browser --durations=5
 
 lab: $(DONE) ## Open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks $(UPLOADS) $(ARGS)
@@ -59,7 +61,8 @@ lint: $(DONE) ## Style only (ruff)
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------
 # .done is written last, so that a set-up that was stopped starts again; .installing stays behind when it was stopped
-# while packages were being unpacked, and then .venv is made afresh.
+# while packages were being unpacked, and then .venv is made afresh. Modules are compiled when they are first imported:
+# most never are, and to compile them all takes a minute and a half.
 
 $(DONE): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
@@ -68,7 +71,7 @@ $(DONE): requirements.txt pyproject.toml
 	    "'$(PYTHON)' cannot make virtual environments: on Debian or Ubuntu, apt install python3-venv." >&2; exit 1; }
 	@{ test ! -e $(VENV)/.installing && $(PY) -m pip --version >/dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV)
 	@touch $(VENV)/.installing
-	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --disable-pip-version-check --no-compile -r requirements.txt
 	$(PY) -m pip install --disable-pip-version-check --no-deps -e .
 	@rm $(VENV)/.installing
 	@touch $@

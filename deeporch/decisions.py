@@ -63,12 +63,13 @@ def calibrate(logits: torch.Tensor, targets: torch.Tensor) -> Calibration:
     logits, targets = _check(logits, targets)
     logits = logits.double()
     slope = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)  # 1 / temperature, offset
-    optimizer = torch.optim.LBFGS([slope], max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [slope], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         loss = functional.binary_cross_entropy_with_logits(logits * slope[0] + slope[1], targets.double())
-        loss = loss * logits.shape[1]  # of a mixture: so that the optimizer's tolerances fit
         loss.backward()
         return loss
 

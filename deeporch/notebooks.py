@@ -11,10 +11,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
-from nbformat import NotebookNode
+if TYPE_CHECKING:  # where it is used it is imported: that takes two seconds, and a notebook that runs needs none of it
+    from nbformat import NotebookNode
 
 METRICS_MIME = "application/x-deeporch-metrics+json"
 
@@ -34,6 +34,8 @@ def read_notebook(path: str | Path) -> NotebookNode:
     FileNotFoundError, ValueError
         In one sentence, when there is no such file or it is no notebook.
     """
+    import nbformat
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no notebook {path}.")
@@ -69,7 +71,7 @@ def read_parameters(notebook: NotebookNode | str | Path) -> dict[str, Any]:
     ValueError
         If a default is not a plain Python value (it could then be neither checked nor written to a profile).
     """
-    notebook = notebook if isinstance(notebook, NotebookNode) else read_notebook(notebook)
+    notebook = read_notebook(notebook) if isinstance(notebook, str | Path) else notebook
     cell = parameters_cell(notebook)
     values = {}
     for line in ast.parse(cell.source).body if cell else []:
@@ -129,7 +131,7 @@ def read_metrics(notebook: NotebookNode | str | Path) -> dict[str, Any]:
     notebook : NotebookNode, str or Path
         A notebook or its file.
     """
-    notebook = notebook if isinstance(notebook, NotebookNode) else read_notebook(notebook)
+    notebook = read_notebook(notebook) if isinstance(notebook, str | Path) else notebook
     metrics: dict[str, Any] = {}
     for _, output in _outputs(notebook):
         metrics.update(output.get("data", {}).get(METRICS_MIME, {}))
@@ -161,6 +163,8 @@ def clean_notebook(notebook: NotebookNode) -> NotebookNode:
     editor state; memory addresses; and the folders of this machine, so that ``<repository>/figures/a.csv`` is
     ``figures/a.csv``. Execution counts start at 1 and ascend; the kernel is ``python3``.
     """
+    import nbformat
+
     notebook = copy.deepcopy(notebook)
     notebook.metadata = nbformat.from_dict(
         {
@@ -221,6 +225,8 @@ def _output_problems(output: NotebookNode) -> Iterator[str]:
 
 def _clean_outputs(outputs: list[NotebookNode], count: int | None) -> list[NotebookNode]:
     """Return the outputs that are results, streams joined."""
+    import nbformat
+
     cleaned: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream":

@@ -17,6 +17,11 @@ from deeporch.recognizer import Recognizer
 from deeporch.sources.soundfont import default_soundfont
 
 
+def pytest_collection_modifyitems(items):
+    """What takes long comes first, so that no process works on alone at the end."""
+    items.sort(key=lambda item: not (item.path.suffix == ".ipynb" or item.get_closest_marker("slow")))
+
+
 @pytest.fixture(scope="session")
 def tiny_library():
     """Six synthetic instruments x 12 pitches (C4 to B4) x pp, mf, ff, of 0.5 to 1.6 s: 216 notes, always the same."""

@@ -167,5 +167,6 @@ after = (dict(os.environ), random.getstate()[1], numpy.random.get_state()[1].tol
 assert before == after
 assert not torch.cuda.is_initialized()
 assert "matplotlib.pyplot" not in sys.modules
+assert "nbformat" not in sys.modules  # two seconds of every notebook
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -27,6 +27,7 @@ TINY = {
     "PITCHES": "C4 B4",
     "PROFILE": "quick",
     "MINUTES": 0.02,
+    "EVALUATIONS": 500,
 }
 TINY |= {"ORCHESTRA": "Fl Ob ClBb Hn Vn Vc"}  # who is there
 

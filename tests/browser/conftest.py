@@ -25,7 +25,11 @@ SERVER = ("--ServerApp.port_retries=0", "--ServerApp.root_dir={files}", "--Ident
 APPLICATIONS = {  # what each is started with, beside its port
     "jupyterlab": (*SERVER, "--ip=127.0.0.1", "--allow-root", "--LabApp.expose_app_in_browser=True"),
     "notebook": (*SERVER, "--ip=127.0.0.1", "--allow-root", "--JupyterNotebookApp.expose_app_in_browser=True"),
-    "voila": ("{files}", "--Voila.ip=127.0.0.1", "--Voila.port_retries=0", "--token={token}"),
+    "voila": (
+        *("{files}", "--Voila.ip=127.0.0.1", "--Voila.port_retries=0", "--token={token}"),
+        # Notebook's own, beside Voilà in this environment, asks for parts of JupyterLab that Voilà does not have
+        "--VoilaConfiguration.extension_denylist=@jupyter-notebook/lab-extension",
+    ),
 }
 
 
