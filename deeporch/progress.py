@@ -63,4 +63,4 @@ def progress(iterable: Any = None, **options: Any) -> tqdm:
     in_notebook = "ipykernel" in sys.modules
     if in_notebook or sys.stderr.isatty():
         return notebook_tqdm(iterable, **options)
-    return tqdm(iterable, mininterval=10, ncols=100, **options)
+    return tqdm(iterable, mininterval=10, ncols=100, **{**options, "leave": True})  # else its line would not end

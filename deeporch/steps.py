@@ -69,16 +69,16 @@ def train_distilled(notes: NoteLibrary, pools: Split, **options: object) -> Trai
     teacher, _ = train(notes, pools, **options)
     wrapped = partial(Distilled, teacher=teacher)
     model, history = train(notes, pools, wrap=wrapped, **options)
-    return model.student.eval(), history
+    return model.inner.eval(), history
 
 
 class Wrapped(nn.Module):
     """A network around another: it has its classes and features, and is trained and evaluated like it."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, inner: nn.Module) -> None:
         super().__init__()
-        self.student, self.config = model, model.config
-        self.classes, self.features, self.card = model.classes, model.features, model.card
+        self.inner, self.config = inner, inner.config
+        self.classes, self.features, self.card = inner.classes, inner.features, inner.card
 
 
 class OverWindows(Wrapped):
@@ -86,7 +86,7 @@ class OverWindows(Wrapped):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map features [batch, 1, bins, frames] to logits [batch, classes]."""
-        return torch.stack([self.student(x[..., first:]) for first in (0, 4, 8)]).mean(0)
+        return torch.stack([self.inner(x[..., first:]) for first in (0, 4, 8)]).mean(0)
 
 
 class Distilled(Wrapped):
@@ -98,18 +98,18 @@ class Distilled(Wrapped):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map features [batch, 1, bins, frames] to the student's logits [batch, classes]."""
-        return self.student(x)
+        return self.inner(x)
 
     def with_auxiliary(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple]:
         """Return the student's logits, and what its loss needs besides."""
-        logits, auxiliary = self.student.with_auxiliary(x)
+        logits, auxiliary = self.inner.with_auxiliary(x)
         return logits, (auxiliary, logits, self.teacher.eval()(x))
 
     def auxiliary_loss(self, auxiliary: tuple, target: torch.Tensor) -> torch.Tensor:
         """Return the student's auxiliary loss and its divergence from the teacher, in nats."""
         heads, logits, taught = auxiliary
         apart = functional.kl_div(logits.log_softmax(1), taught.log_softmax(1), reduction="batchmean", log_target=True)
-        return self.student.auxiliary_loss(heads, target) + self.share * apart
+        return self.inner.auxiliary_loss(heads, target) + self.share * apart
 
 
 @dataclass(frozen=True)

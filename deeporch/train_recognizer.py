@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .audit import WITHOUT, suspects
-from .checkpoints import check_classes, load_checkpoint, read_card, save_checkpoint
+from .checkpoints import load_checkpoint, read_card, save_checkpoint
 from .checks import check_choice
 from .constantq import ConstantQ
 from .decisions import Calibration, calibrate, score_open
@@ -108,8 +108,7 @@ def train(
     if start is None:
         model = build("pitchnet", classes, features=get_features(features), seed=seed, **(network or {}))
     else:
-        model = load_checkpoint(start)
-        check_classes(model, classes, notes.name)
+        model = load_checkpoint(start, classes=classes)
         model = grow(model, (network or {}).get("blocks", model.config.blocks))
     card = read_card(start) if start else {}
     before = card.get("history", [])
@@ -198,34 +197,66 @@ def calibrate_on(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, score, and write what was asked for."""
+    """Train, score, and write what was asked for; return 1, after one sentence, if that is impossible."""
     options = _parser().parse_args(arguments)
     try:
-        filters = {"pitches": options.pitches} if options.pitches else {}
-        notes = load_library(options.library, root=options.root, **filters)
-        if options.also:
-            second = load_library(options.also, **(filters if options.also == "philharmonia" else {}))
-            notes = combine([notes, second], name=f"{notes.name} + {second.name}")
-        other = load_library(options.library, root=options.other, **filters) if options.other else None
-        pools = split(notes, Classes(notes), by=options.split, seed=options.seed)
-        recolour = parse_recolour(options.recolour)
+        notes, other, pools = _load(options)
         start = find_checkpoint(options.start) if options.start else None
-        if start:
-            check_classes(load_checkpoint(start), Classes(notes), notes.name)
-            check_split(read_card(start), pools.report, start)
+        before = read_card(start) if start else {}
+        check_split(before, pools.report, start)
+        print(notes, pools.report, sep="\n", flush=True)
+        model, history = train(
+            notes, pools, minutes=options.minutes, seed=options.seed, device=options.device, folder=options.folder,
+            recolour=parse_recolour(options.recolour), start=start,
+            network={"blocks": options.blocks} if options.blocks else None,
+        )  # fmt: skip
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(notes, pools.report, sep="\n", flush=True)
-    model, history = train(
-        notes, pools, minutes=options.minutes, seed=options.seed, device=options.device, recolour=recolour,
-        folder=options.folder, start=start, network={"blocks": options.blocks} if options.blocks else None,
-    )  # fmt: skip
     device = describe_device(pick_device(options.device))
     minutes = round(history.seconds / 60) if start else options.minutes  # of both trainings
     results = Results(options.name, data=notes.name, profile=f"{minutes:g} minutes", device=device)
-    table = []
-    for name, sets in make_tests(notes, pools, other=other, size=options.test, audited=options.audit).items():
+    tests = make_tests(notes, pools, other=other, size=options.test, audited=options.audit)
+    scores = _score(model, history, tests, results, options)
+    if options.figures:
+        print(f"written: {results.save(ROOT / 'figures')}")
+    if options.checkpoint:
+        calibration, unknown = calibrate_on(model, notes, pools.test if pools.by != "mixture" else pools.train)
+        training = {
+            "command": command_line(arguments or sys.argv[1:]), "mixtures": EPOCH * history.epochs,
+            "seconds": round(history.seconds), "device": device,
+        }  # fmt: skip
+        card = {
+            "data": {"library": notes.name, "notes": len(pools.train), "split": pools.report},
+            "training": training | ({"before": before.get("training", {})} if start else {}),
+            "scores": scores, "unknown_n": unknown, "calibration": calibration.to_dict(),
+            "history": json.loads(history.table.round(4).to_json(orient="records")),
+        }  # fmt: skip
+        print(f"written: {save_checkpoint(options.checkpoint, model, card=card)}")
+    return 0
+
+
+def _load(options: argparse.Namespace) -> tuple[NoteLibrary, NoteLibrary | None, Split]:
+    """Return the notes to train on, those of other takes, and which of the first are held out."""
+    filters = {"pitches": options.pitches} if options.pitches else {}
+    notes = load_library(options.library, root=options.root, **filters)
+    if options.also:
+        second = load_library(options.also, **(filters if options.also == "philharmonia" else {}))
+        notes = combine([notes, second], name=f"{notes.name} + {second.name}")
+    other = load_library(options.library, root=options.other, **filters) if options.other else None
+    return notes, other, split(notes, Classes(notes), by=options.split, seed=options.seed)
+
+
+def _score(
+    model: nn.Module,
+    history: History,
+    tests: dict[str, list[Mixtures]],
+    results: Results,
+    options: argparse.Namespace,
+) -> list[dict]:
+    """Score a network on every test set: print, add to the results, and return a row each for the card."""
+    rows = []
+    for name, sets in tests.items():
         for mixtures in sets:
             scores = evaluate(model, mixtures, device=options.device)
             results.add(
@@ -233,29 +264,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 train_mixtures=EPOCH * history.epochs, curves=(name, scores.n) == ("recording", 5),
             )  # fmt: skip
             row = {"split": name, "n": scores.n, "top_n_recall": scores.top_n_recall, "exact_match": scores.exact_match}
-            table.append(row)
+            rows.append(row)
             study = f"   (the study: {published_value(STUDY, n=scores.n):.1%})" if name == "mixture" else ""
             print(f"{name:<30} N={scores.n:<3} {scores.top_n_recall:7.2%}  exact {scores.exact_match:7.2%}{study}")
-    if options.figures:
-        print(f"written: {results.save(ROOT / 'figures')}")
-    if options.checkpoint:
-        calibration, unknown = calibrate_on(model, notes, pools.test if pools.by != "mixture" else pools.train)
-        card = {
-            "data": {"library": notes.name, "notes": len(pools.train), "split": pools.report},
-            "training": {
-                "command": command_line(arguments or sys.argv[1:]),
-                "mixtures": EPOCH * history.epochs, "seconds": round(history.seconds), "device": device,
-            },
-            "scores": table, "unknown_n": unknown, "calibration": calibration.to_dict(),
-            "history": json.loads(history.table.round(4).to_json(orient="records")),
-        }  # fmt: skip
-        if start:
-            card["training"]["before"] = read_card(start).get("training", {})
-        print(f"written: {save_checkpoint(options.checkpoint, model, card=card)}")
-    return 0
+    return rows
 
 
-def check_split(card: dict, report: str, path: Path) -> None:
+def check_split(card: dict, report: str, path: Path | None) -> None:
     """Raise a ValueError if a network was trained on another split: it may have heard what is now held out."""
     before = card.get("data", {}).get("split", report)
     if before != report:

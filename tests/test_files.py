@@ -119,6 +119,14 @@ def test_progress_walks_and_writes_little_in_a_log(monkeypatch, capsys):
     assert written.isascii()
 
 
+def test_a_bar_in_a_log_ends_its_line_before_an_error_is_printed(monkeypatch, capsys):
+    monkeypatch.delenv("DEEPORCH_HEADLESS", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # which nbval imports
+    with pytest.raises(ValueError, match="no notes"), progress(total=5, desc="search", leave=False):
+        raise ValueError("no notes")
+    assert capsys.readouterr().err.endswith("\n")
+
+
 # environment
 
 

@@ -67,9 +67,9 @@ def test_windows_are_averaged_from_later_and_later_beginnings(cache, tiny_librar
     model, _ = take(Step("windows", longer, train_windows), tiny_library, pools, epochs=1, device="cpu")
     assert isinstance(model, OverWindows)
     x = torch.rand(2, *model.features.shape, generator=torch.Generator().manual_seed(0))
-    expected = (model.student(x) + model.student(x[..., 4:]) + model.student(x[..., 8:])) / 3
+    expected = (model.inner(x) + model.inner(x[..., 4:]) + model.inner(x[..., 8:])) / 3
     torch.testing.assert_close(model(x), expected)
-    assert (model(x) - model.student(x)).abs().max() > 1e-4
+    assert (model(x) - model.inner(x)).abs().max() > 1e-4
 
 
 def test_a_student_that_answers_as_its_teacher_pays_nothing_for_it(cache, tiny_library, monkeypatch):

@@ -64,14 +64,15 @@ def browser():
 
 
 class Lab:
-    """A `jupyter lab`, `notebook` or `voila` with the notebooks that show widgets, and its own settings."""
+    """A `jupyter lab`, `notebook` or `voila` with a copy of the notebooks, and its own settings."""
 
     def __init__(self, folder, browser, application="jupyterlab"):
         self.browser, self.token, self.port = browser, secrets.token_hex(16), free_port()
         self.files = folder / "files"
         self.settings = folder / "settings"
         self.files.mkdir()
-        shutil.copy(ROOT / "notebooks" / "10_listening_room.ipynb", self.files)
+        for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+            shutil.copy(notebook, self.files)
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
