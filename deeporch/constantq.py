@@ -113,6 +113,10 @@ class ConstantQ:
         torch.Tensor
             float32 [batch, 1, bins, frames], 0 to 1, on the audio's device.
         """
+        return self.decibels(self.frames_of(audio))
+
+    def frames_of(self, audio: torch.Tensor) -> torch.Tensor:
+        """Return the complex frames of a batch of any audio [batch, samples]: real [batch, frames, bins, 2]."""
         if audio.ndim != 2:
             raise ValueError(f"ConstantQ needs audio of shape [batch, samples], but got {list(audio.shape)}.")
         device, audio = audio.device, audio[:, : self.samples].float().cpu()
@@ -120,7 +124,7 @@ class ConstantQ:
         with _quiet():
             parts = [self.transform(audio[i : i + BATCH]) for i in range(0, len(audio), BATCH)]
         frames = torch.from_numpy(np.concatenate(parts)[..., : self.frames])
-        return self.decibels(torch.view_as_real(frames.transpose(1, 2)).to(device))
+        return torch.view_as_real(frames.transpose(1, 2)).to(device)
 
     def transform(self, audio: np.ndarray) -> np.ndarray:
         """Return the complex transform, complex64 [batch, bins, frames], of float32 [batch, samples].

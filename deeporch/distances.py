@@ -42,6 +42,9 @@ class Distance:
         By which share a search lengthens the distance for each note, so that notes which change nothing are left out.
     about : str
         One line for tables.
+    represent : callable, optional
+        From views [candidates, ...] to what `compare` takes, where that is costly and does not add up (a network's
+        embedding); a search computes it once for each note alone.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Distance:
     view: Callable[[torch.Tensor], torch.Tensor] = torch.clone
     note_cost: float = 0.0
     about: str = ""
+    represent: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __call__(self, target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
         """Return the distance of sounds [batch, samples] from a target [samples], at 44.1 kHz, as float32 [batch].
@@ -59,8 +63,12 @@ class Distance:
         samples = max(len(target), sounds.shape[1])
         energy = self.energy.exact if isinstance(self.energy, Spectrum) else self.energy
         both = [torch.nn.functional.pad(x, (0, samples - x.shape[1])) for x in (target[None], sounds)]
-        target, sounds = (self.view(energy(x, samples / SAMPLE_RATE)) for x in both)
+        target, sounds = (self.seen(self.view(energy(x, samples / SAMPLE_RATE))) for x in both)
         return self.compare(target[0], sounds)
+
+    def seen(self, views: torch.Tensor) -> torch.Tensor:
+        """Return what `compare` takes of views [candidates, ...]."""
+        return views if self.represent is None else self.represent(views)
 
 
 def asymmetric(target: torch.Tensor, sounds: torch.Tensor, *, missing: float, excess: float) -> torch.Tensor:

@@ -101,11 +101,11 @@ class PitchNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map features [batch, 1, bins, frames] to logits [batch, classes]; any number of frames."""
-        return self._classes(self._pitches(x))
+        return self._classes(self.embed(x))
 
     def with_auxiliary(self, x: torch.Tensor) -> tuple[torch.Tensor, Auxiliary]:
         """Return the logits of the classes and of the auxiliary heads."""
-        y = self._pitches(x)
+        y = self.embed(x)
         whole = torch.cat([y.mean(2), y.amax(2)], 1)
         return self._classes(y), Auxiliary(
             self.has_instrument(whole), self.has_pitch(y).squeeze(1), self.has_notes(whole)
@@ -130,8 +130,8 @@ class PitchNet(nn.Module):
         x = functional.pad(x, (0, 0, below, above))
         return torch.cat([x[:, :, below + f : below + f + length] for f in first], 1)
 
-    def _pitches(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what is known of each pitch, [batch, width, pitches]."""
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what is known of each pitch before instruments are named, [batch, width, pitches]."""
         y = self.partials(self.stack(x))
         weight = self.attention(y).softmax(-1)
         attended = torch.einsum("bcpt,bhpt->bhcp", y, weight).flatten(1, 2)

@@ -134,13 +134,15 @@ class Task:
         self.min_notes, self.max_notes = min(min_notes, able), min(max_notes or able, able)
         self.budget = budget or Budget()
         self.generator = torch.Generator().manual_seed(seed)
-        self._fit = torch.nn.functional.normalize(self.views.sqrt().sqrt(), dim=1)
+        self._fit = torch.nn.functional.normalize(self.views.clamp(min=0).sqrt().sqrt(), dim=1)
+        self._each: list[torch.Tensor] | None = None  # what the distance sees of each candidate alone
         self.aim(target)
 
     def aim(self, target: torch.Tensor) -> None:
         """Take another target [samples] of the same duration; what was found and what a network heard is forgotten."""
         self.sound = target
-        self.target = self.measure.view(self.measure.energy(target[None], self.seconds))[0]
+        view = self.measure.view(self.measure.energy(target[None], self.seconds))
+        self.target, self.wanted = view[0], self.measure.seen(view)[0]
         self.prior: torch.Tensor | None = None  # [candidates], added to `fit`
         self.costs = torch.full((self.rest + 1,), math.log1p(self.note_cost))  # of each candidate; see `cost`
         self.costs[self.rest] = 0.0
@@ -185,10 +187,23 @@ class Task:
         """
         self.budget.check()
         chunk = max(1, CHUNK // mixtures.shape[1])
-        parts = [self.measure.compare(self.target, part.view(-1, *self.shape)) for part in mixtures.split(chunk)]
+        parts = (self.measure.seen(part.view(-1, *self.shape)) for part in mixtures.split(chunk))
+        return self._count([self.measure.compare(self.wanted, part) for part in parts], costs)
+
+    def alone(self) -> torch.Tensor:
+        """Return the scores of every candidate by itself, as `score` does."""
+        self.budget.check()
+        if self._each is None:
+            chunk = max(1, CHUNK // self.views.shape[1])
+            views = self.views[:-1].view(-1, *self.shape).split(chunk)
+            self._each = [self.measure.seen(part) for part in views]
+        return self._count([self.measure.compare(self.wanted, part) for part in self._each], self.costs[:-1])
+
+    def _count(self, parts: list[torch.Tensor], costs: torch.Tensor | float) -> torch.Tensor:
+        """Join distances, multiply them by their costs, and count them."""
         scores = torch.cat(parts) * torch.as_tensor(costs).exp()
         self.best = min(self.best, float(scores.min()))
-        self.budget.spend(len(mixtures), self.best)
+        self.budget.spend(len(scores), self.best)
         return scores
 
     def keep(self, assignment: torch.Tensor, score: float, where: Found | None = None) -> None:

@@ -19,8 +19,10 @@ from .search import OutOfBudget, Task
 if TYPE_CHECKING:
     from .recognizer import Recognizer
 
-SCREEN = 16  # of a player's notes, how many are compared with the target
+SCREEN = 8  # of a player's notes, how many are compared with the target
 PATIENCE = 30  # disturbances without a gain after which the search ends
+PURSUED = 0.5  # share of them that are filled up before they are refined: what is best differs by distance
+LATE = 0.7  # share of the budget after which all notes of all players are compared, if they were not before
 RUNNERS_UP = 3  # of each exchange, so many are remembered, so that there is something to choose from
 GAIN = 1e-6  # what a move must gain
 TRUST = 0.05  # of the network's log-odds in what a note costs
@@ -300,9 +302,9 @@ def explore(
 ) -> None:
     """Pursue, refine, then disturb the best and refine again: iterated local search [1]_, until the budget is spent.
 
-    A pursuit is refined with all notes of all players, everything else with `screen` of each. Ends
-    sooner after `patience` disturbances in a row that gained nothing. `starts` are further assignments to refine. All
-    that was found is kept in the task.
+    Compared are `screen` notes of each player, and once, when nothing is gained any more or most of the budget is
+    spent, all of them. Ends after `patience` disturbances in a row that gained nothing. `starts` are further
+    assignments to refine. All that was found is kept in the task.
 
     References
     ----------
@@ -311,13 +313,17 @@ def explore(
     try:
         begun = [refine(task, start, screen=screen) for start in starts]
         begun.append(refine(task, pursue(task, screen=screen), screen=screen))
-        assignment, _ = min(begun, key=lambda each: each[1])
-        assignment, score = refine(task, assignment, screen=None)
-        idle = 0
-        while idle < patience:
-            notes = 1 + int(torch.randint(3, (1,), generator=task.generator))
-            start = pursue(task, disturb(task, assignment, notes), screen=screen)
-            other, found = refine(task, start, screen=screen)
+        assignment, score = min(begun, key=lambda each: each[1])
+        idle, thorough = 0, False
+        while idle < patience or not thorough:
+            if not thorough and (idle >= patience or task.budget.fraction > LATE * task.budget.share):
+                thorough = True
+                other, found = refine(task, assignment, screen=None)
+            else:
+                other = disturb(task, assignment, 1 + int(torch.randint(3, (1,), generator=task.generator)))
+                if torch.rand(1, generator=task.generator) < PURSUED:
+                    other = pursue(task, other, screen=screen)
+                other, found = refine(task, other, screen=screen)
             idle = 0 if found < score - GAIN else idle + 1
             if found <= score:
                 assignment, score = other, found

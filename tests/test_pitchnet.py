@@ -88,7 +88,7 @@ def test_a_pitch_shift_moves_the_answer(classes):
     x = torch.zeros(1, 1, 216, 16)
     x[..., 90:150, :] = torch.rand(60, 16)
     with torch.no_grad():
-        y, moved = net._pitches(x), net._pitches(torch.roll(x, 2, 2))
+        y, moved = net.embed(x), net.embed(torch.roll(x, 2, 2))
     torch.testing.assert_close(moved[:, :, 1:], y[:, :, :-1])
 
 

@@ -44,7 +44,7 @@ def played(task, assignment):
 def test_explore_finds_the_notes_under_every_distance(chord, tiny_library, measure):
     """The target's energy is exactly the sum of the notes': then their distance is nothing, and only theirs."""
     task = task_of(chord, tiny_library, measure, budget=Budget(12_000))
-    task.target = task.views[np.searchsorted(task.rows, chord[0])].sum(0).view(task.target.shape)
+    task.target = task.wanted = task.views[np.searchsorted(task.rows, chord[0])].sum(0).view(task.target.shape)
     explore(task)
     score, assignment = task.ranked()[0]
     assert played(task, assignment) == sorted(chord[0])
