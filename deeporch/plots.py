@@ -522,8 +522,8 @@ def _draw_gap(ax: Axes, table: pd.DataFrame) -> None:
     if table["setting"].iloc[0] == "early_stopping":  # gives back the network of its best epoch
         losses = table[table["quantity"] == "curve_valid_loss"].groupby("item")["value"].mean()
         when = f"after epoch {losses.idxmin()}"
-        ax.axvline(int(losses.idxmin()), color=GREY, linewidth=1)
-    text = f"gap {when} {ends['mixture'] - ends['train']:.1f}"
+        ax.axvline(int(losses.idxmin()), 0.3, color=GREY, linewidth=1)
+    text = f"gap {ends['mixture'] - ends['train']:.1f} {when}"
     ax.text(0.04, 0.16, text, transform=ax.transAxes, fontsize=8)
     ax.set_title(LABELS.get(table["setting"].iloc[0], table["setting"].iloc[0]), fontsize=9)
     ax.set_ylim(np.log(n) - 0.35, 1.4 * np.log(classes))  # what overfits without end leaves the picture
