@@ -1,7 +1,7 @@
 """The notebooks in JupyterLab as a newcomer opens them: with their pictures and sounds; and the first one is run."""
 
 import pytest
-from conftest import ROOT, Page
+from conftest import ROOT, Lab, Page
 
 from deeporch.notebooks import read_notebook
 
@@ -34,9 +34,18 @@ def look(page, name):
     assert page.outside == []
 
 
+@pytest.fixture(scope="module")
+def own_lab(browser, tmp_path_factory):
+    """Not the listening room's: pages are closed here while their kernels start, of which a server's log complains."""
+    started = Lab(tmp_path_factory.mktemp("committed"), browser)
+    yield started
+    started.stop()
+
+
 @pytest.fixture
-def opened(lab, request):
-    page = Page(lab, f"lab/workspaces/{request.param}/tree/{request.param}.ipynb")  # else all would open in one window
+def opened(own_lab, request):
+    # in a workspace of its own: else all would open in one window
+    page = Page(own_lab, f"lab/workspaces/{request.param}/tree/{request.param}.ipynb")
     page.page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
     yield page, request.param
     page.close()
