@@ -31,9 +31,12 @@ run: $(DONE) ## Run the notebooks without a browser; results go to runs/
 	@$(PY) -m deeporch.runs --profile $(PROFILE) $(NOTEBOOKS) $(ARGS)
 
 test: $(DONE) lint ## Check everything: style, modules, every notebook from top to bottom, widgets in a browser
-	@OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks --ignore=tests/browser --numprocesses=auto --maxprocesses=4 \
-	    --dist=loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=10 $(ARGS)
-	@$(PY) -m pytest tests/browser --durations=5
+	@status=0; \
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks --ignore=tests/browser --numprocesses=auto --maxprocesses=4 \
+	    --dist=loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=10 \
+	    $(ARGS) || status=$$?; \
+	$(PY) -m pytest tests/browser --durations=5 || status=$$?; \
+	exit $$status
 
 lab: $(DONE) ## Open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks $(UPLOADS) $(ARGS)

@@ -21,8 +21,8 @@ BATCH = 32  # sounds that the network hears at a time
 def embedding_distance(recognizer: Recognizer) -> Distance:
     """Return one minus the cosine between what a recognizer's network knows of two sounds before it names notes.
 
-    That is `PitchNet.embed`: some dozens of numbers for each pitch. An evaluation costs some milliseconds, a hundred
-    times as much as under the other distances: made to be judged (`objective.judge`) and measured, not searched.
+    That is `PitchNet.embed`: some dozens of numbers for each pitch. An evaluation costs some milliseconds, many times
+    as much as under the other distances: made to be judged (`objective.judge`) and measured, not searched.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def embedding_distance(recognizer: Recognizer) -> Distance:
 
     @torch.inference_mode()
     def embed(views: torch.Tensor) -> torch.Tensor:
-        pictures = (frames.features.decibels(part.unflatten(-1, (-1, 2)).clone()) for part in views.split(BATCH))
+        pictures = (frames.features.decibels(part.unflatten(-1, (-1, 2))) for part in views.split(BATCH))
         return torch.cat([model.embed(picture).flatten(1) for picture in pictures])
 
     return Distance("embedding", frames, angle, about="angle between a recognizer's embeddings", represent=embed)
@@ -52,7 +52,7 @@ class Frames:
 
     def __call__(self, sounds: torch.Tensor, seconds: float) -> torch.Tensor:
         """Return those of sounds [batch, samples]; the duration does not matter."""
-        return self.features.frames_of(sounds).flatten(2).float()
+        return self.features.frames_of(sounds).flatten(2)
 
     def of_notes(self, notes: NoteLibrary, seconds: float, rows: np.ndarray) -> torch.Tensor:
         """Return those of some notes of a library."""
