@@ -19,6 +19,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from . import compiled
 from .files import atomic_path, cache_dir
 from .library import NoteLibrary
 from .mixtures import Mixtures
@@ -197,6 +198,8 @@ class ConstantQ:
         total = torch.zeros(len(rows), self.frames, self.bins, 2, device=device)
         places = None if stretch is None else stretched(stretch, self.frames)
         if total.device.type == "cpu" and colour is None and notes.lead == 0:  # note by note stays in the cache: faster
+            if places is None and moved is None:
+                return self._add_whole(total, notes, rows, gains)
             return self._add_each(total, notes, rows, gains, places, moved)
         for k in range(mixtures.n):
             gain = gains[:, k, None, None, None]
@@ -208,6 +211,16 @@ class ConstantQ:
                 window = window[torch.arange(len(rows), device=device)[:, None], place.clamp(max=self.frames - 1)]
                 window = window * (place < self.frames)[..., None, None]
             total.addcmul_(window if moved is None else _move(window, moved[:, k].to(device)), gain)
+        return total
+
+    def _add_whole(
+        self, total: torch.Tensor, notes: NoteFrames, rows: torch.Tensor, gains: torch.Tensor
+    ) -> torch.Tensor:
+        """Add the notes' windows to `total`, and return it."""
+        half = notes.values.view(torch.int16).view(-1, total[0].numel()).numpy()
+        lengths, starts = np.full(len(half), half.shape[1]), np.zeros(rows.shape[1], np.int64)
+        for out, *recipe in zip(total.view(len(rows), -1).numpy(), rows.numpy(), gains.numpy(), strict=True):
+            compiled.mix(half, lengths, *recipe, starts, out)
         return total
 
     def _add_each(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import librosa
+import numpy as np
 import torch
+from torch.nn import functional
 
+from . import compiled
 from .checks import check_choice
 from .constantq import ConstantQ
 from .mixtures import Mixtures
@@ -22,9 +24,9 @@ FLOOR_DB = -100.0
 class Mel:
     """Mel spectrogram with librosa's defaults (Slaney mel, centred Hann window), on any device, batched.
 
-    Equal to ``librosa.feature.melspectrogram`` within 1e-4 of its maximum. To be fast (`make bench`), a few mixtures at
-    a time stay in the processor's cache, in memory that is used again, frames after a mixture's last note are not
-    computed, and the mel matrix, nearly all zeros, is applied as eight narrow blocks.
+    Equal to ``librosa.feature.melspectrogram`` within 1e-4 of its maximum. To be fast on a CPU (`make bench`), frames
+    of 2,048 samples are transformed one by one in the processor's cache by compiled code, those after a mixture's last
+    note not at all, on as many threads as torch may use; other sizes, and a GPU, are left to torch.
 
     Parameters
     ----------
@@ -79,9 +81,15 @@ class Mel:
         """
         if audio.ndim != 2:
             raise ValueError(f"Mel needs audio of shape [batch, samples], but got {list(audio.shape)}.")
-        audio = audio[:, : self.samples]
-        ends = torch.full((len(audio),), audio.shape[1])
-        return self._pictures(ends, audio.shape[1], audio.device, lambda out, part: out.copy_(audio[part]))
+        audio = audio[:, : self.samples].detach()
+        if not self._is_compiled(audio.device):
+            return self._scaled(self._by_torch(audio.float()))
+        rows = audio.float().numpy()
+
+        def write(i: int, sound: np.ndarray) -> None:
+            sound[: rows.shape[1]] = rows[i]
+
+        return self._scaled(self._by_numba([rows.shape[1]] * len(rows), write))
 
     def of(self, mixtures: Mixtures, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
         """Return the features of some mixtures of a set: [batch, 1, n_mels, frames].
@@ -97,89 +105,60 @@ class Mel:
                 f"{mixtures.notes.sample_rate} Hz: give Mel its sample_rate."
             )
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
-        return self._pictures(
-            mixtures.ends(which),
-            mixtures.samples,
-            torch.device(device),
-            lambda out, part: mixtures.audio(which[part], device=device, out=out),
-        )
+        device = torch.device(device)
+        if self._is_compiled(device):
+            return self._scaled(self._by_numba(mixtures.ends(which).tolist(), mixtures.mixer(which)))
+        parts = [self._by_torch(mixtures.audio(part, device=device)[:, : self.samples]) for part in which.split(256)]
+        return self._scaled(torch.cat(parts))
+
+    def _is_compiled(self, device: torch.device) -> bool:
+        return device.type == "cpu" and self.n_fft == compiled.N_FFT
+
+    def _scaled(self, power: torch.Tensor) -> torch.Tensor:
+        """Return features [batch, 1, n_mels, frames] of mel powers [batch, n_mels, frames]."""
+        if self.scale == "log":
+            power = (10 * power.clamp(min=10 ** (FLOOR_DB / 10)).log10() - FLOOR_DB) / -FLOOR_DB
+        return power.unsqueeze(1)
 
     @torch.no_grad()
-    def _pictures(
-        self, ends: torch.Tensor, length: int, device: torch.device, fill: Callable[[torch.Tensor, slice], object]
-    ) -> torch.Tensor:
-        """Return the features of a batch of sounds.
+    def _by_torch(self, audio: torch.Tensor) -> torch.Tensor:
+        """Return mel powers [batch, n_mels, frames] of sounds, at most `samples` long, on any device."""
+        window, matrix = _constants(self.sample_rate, self.n_fft, self.n_mels, audio.device)
+        whole = functional.pad(audio, (0, self.samples - audio.shape[1]))
+        options = {"window": window, "center": True, "pad_mode": "constant", "return_complex": True}
+        return matrix @ torch.stft(whole, self.n_fft, self.hop, **options).abs().square()
+
+    def _by_numba(self, ends: list[int], write: Callable[[int, np.ndarray], None]) -> torch.Tensor:
+        """Return mel powers [batch, n_mels, frames] of sounds on the CPU.
 
         Parameters
         ----------
-        ends : torch.Tensor
-            int64 [batch]: after how many samples each is silent.
-        length : int
-            How many samples each has.
-        device : torch.device
-            Where to compute.
-        fill : callable
-            Writes some of the sounds, a slice of the batch, into silence, float32 [sounds, length].
+        ends : list of int
+            After how many samples each sound is silent.
+        write : callable
+            Writes a sound, by its number, into silence, float32 [samples or less]; from several threads.
         """
-        mel = torch.zeros(len(ends), self.frames, self.n_mels, device=device)
-        half, chunk = self.n_fft // 2, 2 if device.type == "cpu" else 1024  # a core's caches hold two mixtures
-        for first in range(0, len(ends), chunk):
-            part = slice(first, first + chunk)
-            out, end = mel[part], min(int(ends[part].max()), self.samples)
-            sound = _SCRATCH("sound", device, len(out), half + max(length, self.samples) + half).zero_()
-            fill(sound[:, half : half + length], part)
-            sound[:, half + self.samples :] = 0
-            frames = min(self.frames, -(-(end + half) // self.hop))  # the others hear nothing
-            out[:, :frames] = self._power(sound, frames)
-        if self.scale == "log":
-            mel = (10 * mel.clamp(min=10 ** (FLOOR_DB / 10)).log10() - FLOOR_DB) / -FLOOR_DB
-        return mel.transpose(1, 2).unsqueeze(1)
+        power = np.zeros((len(ends), self.frames, self.n_mels), np.float32)
+        half, bands = self.n_fft // 2, compiled.mel_bands(self.sample_rate, self.n_mels)
+        constants = compiled.transform_constants()
 
-    def _power(self, sound: torch.Tensor, frames: int) -> torch.Tensor:
-        """Return the mel power [batch, frames, n_mels] of the first frames of sounds with half a window of silence."""
-        window, blocks = _constants(self.sample_rate, self.n_fft, self.n_mels, sound.device)
-        cut = sound.unfold(1, self.n_fft, self.hop)[:, :frames]
-        spectrum = torch.fft.rfft(torch.mul(cut, window, out=_SCRATCH("cut", sound.device, *cut.shape)))
-        squares = torch.view_as_real(spectrum).square_()  # strided once only: twice as fast as real² + imag²
-        power = _SCRATCH("power", sound.device, *spectrum.shape)
-        power = torch.add(squares[..., 0], squares[..., 1], out=power).flatten(0, 1)
-        bands = [power[:, low:high] @ weight for low, high, weight in blocks]
-        return torch.cat(bands, -1).view(len(sound), frames, self.n_mels)
+        def work(share: range) -> None:
+            sound = np.empty(half + self.samples + half, np.float32)
+            for i in share:
+                sound.fill(0)
+                write(i, sound[half:-half])
+                frames = min(self.frames, -(-(min(ends[i], self.samples) + half) // self.hop))  # others hear nothing
+                compiled.mel_power(sound, self.hop, constants, bands, power[i, :frames])
+
+        compiled.in_threads(work, len(ends), torch.get_num_threads())
+        return torch.from_numpy(power).transpose(1, 2)
 
 
-class _Scratch(threading.local):
-    """Memory that each thread uses again and again: fresh pages from the system cost as much as the mel matrix."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, torch.Tensor] = {}
-
-    def __call__(self, name: str, device: torch.device, *shape: int) -> torch.Tensor:
-        """Return float32 of this shape, holding anything; on a GPU torch itself keeps memory."""
-        size = math.prod(shape)
-        if device.type != "cpu":
-            return torch.empty(shape, device=device)
-        if name not in self.kept or len(self.kept[name]) < size:
-            with torch.inference_mode(False):  # else it could not be written to outside of that mode
-                self.kept[name] = torch.empty(size)
-        return self.kept[name][:size].view(shape)
-
-
-_SCRATCH = _Scratch()
-_CONSTANTS: dict[tuple, tuple] = {}
-
-
-def _constants(sample_rate: int, n_fft: int, n_mels: int, device: torch.device) -> tuple[torch.Tensor, list]:
-    """Return the Hann window, and the mel matrix cut into blocks of bands over the bins that they touch."""
-    key = (sample_rate, n_fft, n_mels, device)
-    if key not in _CONSTANTS:
-        matrix = torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels))
-        blocks = []
-        for block in matrix.split(max(1, n_mels // 8)):
-            touched = torch.nonzero(block.sum(0)).flatten()
-            low, high = (int(touched[0]), int(touched[-1]) + 1) if len(touched) else (0, 1)
-            blocks.append((low, high, block[:, low:high].T.contiguous().to(device)))
-        _CONSTANTS[key] = torch.hann_window(n_fft, device=device), blocks
-    return _CONSTANTS[key]
+@lru_cache
+def _constants(sample_rate: int, n_fft: int, n_mels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the Hann window and the mel matrix [n_mels, bins]."""
+    matrix = torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels))
+    return torch.hann_window(n_fft, device=device), matrix.to(device)
 
 
 FEATURES = {

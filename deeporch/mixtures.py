@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pandas as pd
 import soundfile
 import torch
 
+from . import compiled
 from .checks import check_choice
 from .files import atomic_path, write_text
 from .library import NoteLibrary
@@ -388,15 +389,42 @@ class Mixtures:
         """
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
         device = torch.device(device)
-        source = self._audio_on(device)
         audio = torch.zeros(len(which), self.samples, device=device) if out is None else out
-        for mixture, rows, gains, starts in zip(audio, *self._recipe(which), strict=True):
-            for row, gain, start in zip(rows, gains, starts, strict=True):
+        if device.type == "cpu":
+            mix = self.mixer(which)
+            for i, mixture in enumerate(audio):
+                mix(i, mixture.numpy())
+            return audio
+        source = self._audio_on(device)
+        rows, gains, starts = (part.tolist() for part in self._recipe(which))
+        for mixture, *recipe in zip(audio, rows, gains, starts, strict=True):
+            for row, gain, start in zip(*recipe, strict=True):
                 begin, start = max(-start, 0), max(start, 0)
                 end = min(self._lengths[row] - start, self.samples - begin)  # beyond its length a note is zero
                 if end > 0:
-                    mixture[begin : begin + end].add_(source[row, start : start + end], alpha=gain / self.n)
+                    mixture[begin : begin + end].add_(source[row, start : start + end], alpha=gain)
         return audio
+
+    def mixer(self, which: torch.Tensor) -> Callable[[int, np.ndarray], None]:
+        """Return a function that mixes in memory, and that several threads may call at once.
+
+        Parameters
+        ----------
+        which : torch.Tensor
+            int64 [batch]: the mixtures that it can mix.
+
+        Returns
+        -------
+        callable
+            Of i and of float32 [samples or less]: adds the i-th of these mixtures to it.
+        """
+        half, lengths = self.notes.audio.view(torch.int16).numpy(), self.notes.lengths.numpy()
+        rows, gains, starts = self._recipe(which)
+
+        def mix(i: int, out: np.ndarray) -> None:
+            compiled.mix(half, lengths, rows[i], gains[i], starts[i], out)
+
+        return mix
 
     def ends(self, which: torch.Tensor) -> torch.Tensor:
         """Return int64 [batch]: after how many samples some mixtures, int64 [batch], are silent."""
@@ -405,12 +433,12 @@ class Mixtures:
             ends = ends - self.starts[which]
         return ends.amax(1).clamp(0, self.samples)
 
-    def _recipe(self, which: torch.Tensor) -> tuple[list, list, list]:
-        """Return note rows, gains and starts of some mixtures as lists of lists."""
-        rows = self.indices[which].tolist()
-        gains = [[1.0] * self.n] * len(rows) if self.gains is None else self.gains[which].tolist()
-        starts = [[0] * self.n] * len(rows) if self.starts is None else self.starts[which].tolist()
-        return rows, gains, starts
+    def _recipe(self, which: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return note rows, gains / N and starts of some mixtures, each [batch, n]."""
+        rows = self.indices[which].long().numpy()
+        gains = np.ones(rows.shape, np.float32) if self.gains is None else self.gains[which].float().numpy()
+        starts = np.zeros(rows.shape, np.int64) if self.starts is None else self.starts[which].long().numpy()
+        return rows, gains / np.float32(self.n), starts
 
     def _audio_on(self, device: torch.device) -> torch.Tensor:
         if device.type == "cpu":
