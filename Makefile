@@ -65,7 +65,7 @@ lint: $(DONE) ## Style only (ruff)
 # ---- Set-up ----------------------------------------------------------------------------------------------------------
 # .done is written last, so that a set-up that was stopped starts again; .installing stays behind when it was stopped
 # while packages were being unpacked, and then .venv is made afresh. Modules are compiled when they are first imported:
-# most never are, and to compile them all takes a minute and a half.
+# most never are, and to compile them all takes a minute and a half. Numba's machine code is made here: it is always used.
 
 $(DONE): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
@@ -76,6 +76,7 @@ $(DONE): requirements.txt pyproject.toml
 	@touch $(VENV)/.installing
 	$(PY) -m pip install --disable-pip-version-check --no-compile -r requirements.txt
 	$(PY) -m pip install --disable-pip-version-check --no-deps -e .
+	$(PY) -c 'from deeporch import compiled; compiled.warm_up()'
 	@rm $(VENV)/.installing
 	@touch $@
 

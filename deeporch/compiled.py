@@ -22,6 +22,15 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}  # sums in any order; but what is 
 compiled = numba.njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)
 
 
+def warm_up() -> None:
+    """Compile now, what the first use would wait half a minute for, librosa's tools included: `make setup`."""
+    librosa.util.normalize(np.ones(2))
+    nothing, one = np.zeros((1, N_FFT), np.int16), np.zeros(1, np.int64)
+    sound = np.zeros(N_FFT, np.float32)
+    mix(nothing, one, one, np.ones(1, np.float32), one, sound)
+    mel_power(sound, 1, transform_constants(), mel_bands(44_100, 128), np.zeros((1, 128), np.float32))
+
+
 def in_threads(work: Callable[[range], None], count: int, threads: int) -> None:
     """Let up to so many threads work, this one among them, each on its share of the numbers from 0 to `count` - 1."""
     threads = max(1, min(threads, count))

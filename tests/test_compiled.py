@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from deeporch import compiled
+from deeporch.constantq import ConstantQ
+from deeporch.features import Mel
+from deeporch.mixtures import Classes, Mixtures
 
 
 def add(half, out, *, gain=1.0, start=0, length=None):
@@ -67,3 +70,14 @@ def test_what_goes_wrong_in_a_thread_is_raised():
 
     with pytest.raises(ValueError, match="the second share"):
         compiled.in_threads(work, 4, 2)
+
+
+def test_after_warming_up_nothing_is_compiled(tiny_library):
+    compiled.warm_up()
+    mixtures = Mixtures(tiny_library, Classes(tiny_library), n=2, size=4, gain_db=(-6, 0), onset=0.1)
+    before = {name: len(each.signatures) for name, each in vars(compiled).items() if hasattr(each, "signatures")}
+    Mel().of(mixtures, range(4))
+    ConstantQ().of(mixtures, range(4))
+    after = {name: len(each.signatures) for name, each in vars(compiled).items() if hasattr(each, "signatures")}
+    assert len(before) == 10
+    assert before == after
