@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,11 @@ import numpy as np
 import torch
 
 from .checks import check_choice
-from .spectra import EDGES, Bands, Spectrum
+from .spectra import EDGES, Bands, Resolutions, Spectrum
 
 SAMPLE_RATE = 44_100
 FLOOR = 1e-6  # of decibel distances: −60 dB below the loudest band
 TINY = 1e-20
-COARSE = 12  # bands that the coarse view of `partials` averages: a third of an octave
-COARSE_WEIGHT = 1.0  # of their energies
 GROUP = 12  # bands of a third of an octave, in `partials`
 NEAR = 2  # so many groups to each side are what a band stands out from
 
@@ -32,7 +30,7 @@ class Distance:
     ----------
     name : str
         One of DISTANCES.
-    energy : Bands or Spectrum
+    energy : Bands, Resolutions or Spectrum
         What it sees of a sound: energies, which add up when notes sound together.
     compare : callable
         From the target's view [...] and those of candidates [candidates, ...] to distances [candidates].
@@ -48,7 +46,7 @@ class Distance:
     """
 
     name: str
-    energy: Bands | Spectrum
+    energy: Bands | Resolutions | Spectrum
     compare: Compare
     view: Callable[[torch.Tensor], torch.Tensor] = torch.clone
     note_cost: float = 0.0
@@ -123,24 +121,47 @@ def framewise(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
     return (target - sounds).abs().mean(-1) @ (lengths / lengths.sum())
 
 
-def partials(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+def partials(target: torch.Tensor, sounds: torch.Tensor, **options: int) -> torch.Tensor:
     """Return the angle between what stands out of two sounds' spectra: 0 is the same, 1 has nothing in common.
 
     Magnitudes to the power of a quarter let soft partials count, and no floor has to be chosen. From each band the mean
     of the five thirds of an octave around it is taken away: partials stay, noise and the colour of a room or of a
-    microphone go. The angle makes the level indifferent.
+    microphone go. The angle makes the level indifferent. `options` are those of `relief`.
     """
-    return angle(relief(target), relief(sounds))
+    return angle(relief(target, **options), relief(sounds, **options))
 
 
-def relief(energy: torch.Tensor) -> torch.Tensor:
-    """Return how bands [..., slots, bands] stand out from those around them, compressed, as vectors [..., both]."""
-    groups = energy.clamp(min=0).sqrt().sqrt().sqrt().unflatten(-1, (-1, GROUP))
+def multi_resolution(
+    target: torch.Tensor, sounds: torch.Tensor, *, of: Resolutions, groups: Sequence[int], weights: Sequence[float]
+) -> torch.Tensor:
+    """Return the mean, by weight, of `partials` at several resolutions, each with its `group` of bands."""
+    views = zip(target.split(of.counts, -1), sounds.split(of.counts, -1), groups, weights, strict=True)
+    parts = [weight * partials(one, many, group=group) for one, many, group, weight in views]
+    return torch.stack(parts).sum(0) / sum(weights)
+
+
+def relief(energy: torch.Tensor, *, group: int = GROUP, roots: int = 3, around: bool = True) -> torch.Tensor:
+    """Return how bands [..., slots, bands] stand out from those around them, compressed, as vectors [..., both].
+
+    Parameters
+    ----------
+    energy : torch.Tensor
+        [..., slots, bands].
+    group : int
+        Bands in a third of an octave.
+    roots : int
+        How many times the square root of energies is taken: 1 gives magnitudes, 3 magnitudes to the power of a quarter.
+    around : bool
+        Whether the mean of what is around a band is taken away.
+    """
+    for _ in range(roots):
+        energy = energy.clamp(min=0).sqrt()
+    groups = energy.unflatten(-1, (-1, group))
+    if not around:
+        return groups.flatten(-3)
     means = groups.mean(-1)
-    around = torch.nn.functional.avg_pool1d(
-        means.flatten(0, -2)[:, None], 2 * NEAR + 1, 1, NEAR, count_include_pad=False
-    )
-    return (groups - around.view(*means.shape, 1)).flatten(-3)
+    near = torch.nn.functional.avg_pool1d(means.flatten(0, -2)[:, None], 2 * NEAR + 1, 1, NEAR, count_include_pad=False)
+    return (groups - near.view(*means.shape, 1)).flatten(-3)
 
 
 def attack_and_rest(energy: torch.Tensor) -> torch.Tensor:
@@ -168,6 +189,18 @@ DISTANCES: dict[str, Distance] = {
         Distance("framewise", _MEL, framewise, about="the same, slot by slot in time"),
     )
 }
+
+
+_FINE = Resolutions((Bands(), Bands(n_fft=2048, hop=512, per_octave=12, low=110.0, high=10_340.0), Bands(n_fft=16_384)))
+_ANGLES = partial(multi_resolution, of=_FINE, groups=(12, 4, 12), weights=(1.0, 0.5, 1.0))
+MULTI_RESOLUTION = Distance(
+    "multi_resolution",
+    _FINE,
+    _ANGLES,
+    attack_and_rest,
+    0.01,
+    "`partials` at three resolutions, at three times the cost",
+)
 
 
 def get_distance(name: str | Distance) -> Distance:

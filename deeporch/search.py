@@ -11,7 +11,7 @@ import torch
 
 from .distances import Distance
 from .library import NoteLibrary
-from .spectra import Bands
+from .spectra import Bands, Resolutions
 
 CHUNK = 320_000  # numbers of the views that are compared at a time: so many stay in a processor's cache
 
@@ -120,7 +120,7 @@ class Task:
         self.rows = np.unique(np.concatenate(choices))
         energy = measure.energy.of_notes(notes, seconds, self.rows)
         self.cents = np.zeros(len(notes)) if cents is None else cents
-        if cents is not None and isinstance(measure.energy, Bands):
+        if cents is not None and isinstance(measure.energy, Bands | Resolutions):
             energy = measure.energy.retuned(energy, cents[self.rows])
         views = measure.view(energy)
         self.shape = views.shape[1:]

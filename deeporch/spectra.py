@@ -130,6 +130,31 @@ class Bands:
 
 
 @dataclass(frozen=True)
+class Resolutions:
+    """Several bands of one sound beside each other: fine in frequency, and fine in time."""
+
+    parts: tuple[Bands, ...]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many bands each part has."""
+        return [part.filters.shape[0] for part in self.parts]
+
+    def __call__(self, audio: torch.Tensor, seconds: float = LONGEST) -> torch.Tensor:
+        """Return the energy of sounds, float32 [batch, slots, bands of all parts], of audio [batch, samples]."""
+        return torch.cat([part(audio, seconds) for part in self.parts], -1)
+
+    def of_notes(self, notes: NoteLibrary, seconds: float = LONGEST, rows: np.ndarray | None = None) -> torch.Tensor:
+        """Return the energy of a library's notes, float32 [rows, slots, bands of all parts]."""
+        return torch.cat([part.of_notes(notes, seconds, rows) for part in self.parts], -1)
+
+    def retuned(self, energy: torch.Tensor, cents: np.ndarray) -> torch.Tensor:
+        """Return energies [rows, slots, bands of all parts], each part moved along its scale."""
+        pairs = zip(self.parts, energy.split(self.counts, -1), strict=True)
+        return torch.cat([part.retuned(one, cents) for part, one in pairs], -1)
+
+
+@dataclass(frozen=True)
 class Spectrum:
     """Energy of the whole sound over frequency: |rfft|² of the sound, zero-padded to a power of two.
 

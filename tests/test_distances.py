@@ -1,12 +1,15 @@
 """Distances against slow references written from their definitions, and the energies they see."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from tones import harmonic_tone
 
-from deeporch.distances import DISTANCES, distance, get_distance
-from deeporch.spectra import EDGES, Bands, Spectrum, covered
+from deeporch.distances import DISTANCES, MULTI_RESOLUTION, distance, get_distance, partials
+from deeporch.spectra import EDGES, Bands, Resolutions, Spectrum, covered
 
 RATE = 44_100
 
@@ -107,17 +110,17 @@ def reference_framewise(t, s):
     return sum(length * value for length, value in zip(lengths, by_slot, strict=True)) / lengths.sum()
 
 
-def reference_partials(t, s):
+def reference_partials(t, s, group=12, power=0.125, around=1):
     """The definition by loops: eighth roots of energies, less the mean of five thirds of an octave, then the angle."""
     vectors = []
     for energy in (t, s):
         vector = []
         for stage in (energy[:1].sum(0), energy[1:].sum(0)):
-            roots = stage**0.125
-            thirds = [roots[i : i + 12].mean() for i in range(0, len(roots), 12)]
+            roots = stage**power
+            thirds = [roots[i : i + group].mean() for i in range(0, len(roots), group)]
             for i, root in enumerate(roots):
-                near = thirds[max(0, i // 12 - 2) : i // 12 + 3]
-                vector.append(root - sum(near) / len(near))
+                near = thirds[max(0, i // group - 2) : i // group + 3]
+                vector.append(root - around * sum(near) / len(near))
         vectors.append(np.array(vector))
     t, s = vectors
     return 1 - (t @ s) / np.sqrt((t @ t) * (s @ s))
@@ -129,6 +132,31 @@ REFERENCES = {
     "framewise": reference_framewise,
     "partials": reference_partials,
 }
+
+
+def test_several_resolutions_are_the_weighted_mean_of_each(sounds):
+    target, *candidates = padded(*sounds)
+    for sound in candidates:
+        angles = [
+            reference_partials(slow_bands(target, part), slow_bands(sound, part), group)
+            for part, group in zip(MULTI_RESOLUTION.energy.parts, (12, 4, 12), strict=True)
+        ]
+        found = float(MULTI_RESOLUTION(sounds[0], torch.from_numpy(sound)[None].float())[0])
+        assert found == pytest.approx(np.average(angles, weights=(1, 0.5, 1)), rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "reference"),
+    [({"roots": 1}, {"power": 0.5}), ({"around": False}, {"around": 0}), ({"group": 6}, {"group": 6})],
+)
+def test_each_part_of_the_default_can_be_left_out(sounds, options, reference):
+    measure = DISTANCES["partials"]
+    target, near, _ = padded(*sounds)
+    expected = reference_partials(*(slow_bands(x, measure.energy) for x in (target, near)), **reference)
+    changed = replace(measure, compare=partial(partials, **options))
+    found = float(changed(sounds[0], torch.from_numpy(near)[None].float())[0])
+    assert found == pytest.approx(expected, rel=2e-3)
+    assert found != pytest.approx(float(measure(sounds[0], torch.from_numpy(near)[None].float())[0]), rel=1e-2)
 
 
 @pytest.mark.parametrize("name", DISTANCES)
@@ -180,6 +208,18 @@ def test_retuned_energies_move_by_bands():
     assert moved[0, 0, 101] == pytest.approx(1, abs=1e-4)
     assert moved[1, 0, 98] == pytest.approx(0.5, abs=1e-4)
     assert moved[1, 0, 99] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_several_resolutions_are_bands_beside_each_other(tiny_library, cache):
+    fine, coarse = Bands(), Bands(per_octave=12, high=10_340.0)
+    both, rows, cents = Resolutions((fine, coarse)), np.array([5, 0]), np.array([50.0, -50.0])
+    assert both.counts == [fine.filters.shape[0], coarse.filters.shape[0]]
+    energy = both.of_notes(tiny_library, 1.0, rows)
+    parts = [part.of_notes(tiny_library, 1.0, rows) for part in (fine, coarse)]
+    assert torch.equal(energy, torch.cat(parts, -1))
+    moved = [part.retuned(one, cents) for part, one in zip((fine, coarse), parts, strict=True)]
+    assert torch.equal(both.retuned(energy, cents), torch.cat(moved, -1))
+    assert not torch.equal(both.retuned(energy, cents), energy)
 
 
 def test_distance_of_arrays_at_any_rate(sounds):

@@ -122,15 +122,16 @@ DRAGGED = """async (room) => {
 def test_a_slider_answers_within_200_ms(room):
     """From the hand's event to the new sound, and to the new pictures, in the page.
 
-    The fastest of twelve moves counts, and pictures have a second, for others run beside the tests; what the kernel
-    needs for all of it, the networks' answers included, is held below 200 ms in `tests/test_widgets.py`.
+    The median of twelve moves counts, networks' answers included, and of pictures the fastest, for others may run beside
+    the tests: on two idle cores the slowest sound took 84 ms and the slowest picture 122. What the kernel needs for all
+    of it is held below 200 ms in `tests/test_widgets.py`.
     """
     explorer = widget(room, "MixtureExplorer")
     heard, seen = zip(*room.page.evaluate(ANSWERS, [explorer.element_handle(), 12]), strict=True)
     for what, times in (("sound", heard), ("pictures", seen)):
         print(f"a slider is answered, {what}: " + ", ".join(f"{each:.0f}" for each in sorted(times)), "ms")
-    assert min(heard) < 200
-    assert min(heard) < min(seen) < 1000
+    assert sorted(heard)[6] < 200
+    assert min(heard) < min(seen) < 200
 
 
 def test_a_dragged_slider_leaves_no_queue(room):
