@@ -87,13 +87,16 @@ def judge(
 
 
 def verdict(judged: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of cases in which the true notes beat each alternative, and all of them, by N and over all."""
+    """Return the share of cases in which the true notes beat each alternative, and all of them, by N and over all.
+
+    The last column has the number of cases.
+    """
     names = [name for name in ALTERNATIVES if name in judged]
     wins = judged[names].gt(judged["true"], axis=0).where(judged[names].notna())
     wins["all"] = judged[names].isna().to_numpy().__or__(judged[names].gt(judged["true"], axis=0).to_numpy()).all(1)
     wins = wins.astype(float)
-    by_n = wins.groupby(judged["n"]).mean()
-    return pd.concat([by_n, wins.mean().to_frame("all N").T])
+    shares = pd.concat([wins.groupby(judged["n"]).mean(), wins.mean().to_frame("all N").T])
+    return shares.assign(cases=[*judged.groupby("n").size(), len(judged)])
 
 
 def _task(measure: Distance, mixtures: Mixtures, library: torch.Tensor) -> Task:

@@ -354,9 +354,10 @@ def tidy_trials(
         for n, shares in table.iterrows():
             size = 0 if n == "all N" else int(n)
             rows += [
-                {"setting": name, "n": size, "item": item, "quantity": "true_wins", "value": value}
-                for item, value in shares.items()
-            ]
+                {"setting": name, "n": size, "item": item, "test_mixtures": int(shares["cases"]),
+                 "quantity": "true_wins", "value": value}
+                for item, value in shares.drop("cases").items()
+            ]  # fmt: skip
     for name, table in recovery.items():
         for n, part in table.groupby("n"):
             rows += [

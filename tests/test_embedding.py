@@ -53,5 +53,5 @@ def test_it_can_be_judged(cache, tiny_library, untrained):
     parts = split(tiny_library, classes, by="recording", test=0.34, seed=0)
     cases = make_cases(tiny_library, classes, parts, sizes=(2,), count=4)
     shares = verdict(judge(embedding_distance(untrained), cases, parts.train))
-    assert list(shares.columns) == [*ALTERNATIVES, "all"]
+    assert list(shares.columns) == [*ALTERNATIVES, "all", "cases"]
     assert shares.loc["all N", "single"] >= 0.5

@@ -35,7 +35,8 @@ def test_true_notes_win_under_the_default_and_not_under_the_follow_ups(tiny_libr
     assert [len(each) for each in cases] == [12, 12]
     assert all(set(each.indices.flatten().tolist()) <= set(parts.test.tolist()) for each in cases)
     ours, theirs = (verdict(judge(DISTANCES[n], cases, parts.train)) for n in ("partials", "asymmetric_excess"))
-    assert list(ours.columns) == [*ALTERNATIVES, "all"]
+    assert list(ours.columns) == [*ALTERNATIVES, "all", "cases"]
+    assert ours["cases"].tolist() == [12, 12, 24]
     assert ours.loc["all N", "single"] >= 0.9
     assert ours.loc["all N", "all"] > theirs.loc["all N", "all"]
 
@@ -50,6 +51,7 @@ def test_a_verdict_counts_wins_and_leaves_out_what_there_is_not():
     assert shares["less"] == 1
     assert shares["octave"] == 0
     assert shares["all"] == 0.5
+    assert shares["cases"] == 2
 
 
 def test_recovery_compares_methods_cost_and_figure(tiny_library, pools, cache, tmp_path, untrained):
@@ -72,7 +74,7 @@ def test_recovery_compares_methods_cost_and_figure(tiny_library, pools, cache, t
     cost = cost_of_search(tiny_library, targets["car horn"], measure, sizes=(50, 300), orchestras=(2,), evaluations=500)
     assert cost["library"].tolist() == [50, 300]
     assert cost["megabytes"].iloc[1] == pytest.approx(cost["megabytes"].iloc[0] * 301 / 51)
-    verdicts = {"partials": pd.DataFrame({"single": [0.9], "all": [0.8]}, index=["all N"])}
+    verdicts = {"partials": pd.DataFrame({"single": [0.9], "all": [0.8], "cases": [10]}, index=["all N"])}
     heard = sound_of(methods, tiny_library, "Fl Vn", target="car horn", measure="partials", method="ours")
     expected = methods.set_index("method").loc["ours", "distance"]
     assert float(measure(targets["car horn"], torch.from_numpy(heard)[None])[0]) == pytest.approx(expected, rel=1e-3)

@@ -122,9 +122,9 @@ DRAGGED = """async (room) => {
 def test_a_slider_answers_within_200_ms(room):
     """From the hand's event to the new sound, and to the new pictures, in the page.
 
-    The median of twelve moves counts, networks' answers included, and of pictures the fastest, for others may run beside
-    the tests: on two idle cores the slowest sound took 84 ms and the slowest picture 122. What the kernel needs for all
-    of it is held below 200 ms in `tests/test_widgets.py`.
+    The median of twelve moves counts, networks' answers included, and of pictures the fastest, for others may run
+    beside the tests: on two idle cores the slowest sound took 84 ms and the slowest picture 122. What the kernel needs
+    for all of it is held below 200 ms in `tests/test_widgets.py`.
     """
     explorer = widget(room, "MixtureExplorer")
     heard, seen = zip(*room.page.evaluate(ANSWERS, [explorer.element_handle(), 12]), strict=True)
