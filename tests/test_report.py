@@ -116,6 +116,13 @@ def test_the_committed_readme_equals_the_committed_csvs():
     assert report.training_time() in text
 
 
+def test_the_readmes_speed_is_that_of_the_bench():
+    bench = pd.read_csv(ROOT / "figures" / "bench.csv")
+    ratios = bench[bench["measure"] == "deeporch"].sort_values("n")["times_study"].round().astype(int).tolist()
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert "notes are made {}, {} and {} times as fast as in the study's way".format(*ratios) in text
+
+
 def test_other_takes_stand_beside_the_held_out_recordings(tmp_path):
     values = {"mixture": 0.9, "recording": 0.8, "other takes": 0.7}
     rows = [{"setting": "pitchnet", "n": 5, "split": s, "seed": 0, "value": v} for s, v in values.items()]
