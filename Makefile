@@ -15,6 +15,8 @@ ARGS      ?=
 VENV := .venv
 PY   := $(VENV)/bin/python
 DONE := $(VENV)/.done
+PIP  := $(PY) -m pip install --disable-pip-version-check --no-compile
+UV   := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lab orchestrate bench figures five-minutes lint
@@ -66,6 +68,7 @@ lint: $(DONE) ## Style only (ruff)
 # .done is written last, so that a set-up that was stopped starts again; .installing stays behind when it was stopped
 # while packages were being unpacked, and then .venv is made afresh. Modules are compiled when they are first imported:
 # most never are, and to compile them all takes a minute and a half. Numba's machine code is made here: it is always used.
+# uv unpacks packages in half of pip's time; where it cannot (an index that only pip knows), pip does.
 
 $(DONE): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
@@ -74,8 +77,8 @@ $(DONE): requirements.txt pyproject.toml
 	    "'$(PYTHON)' cannot make virtual environments: on Debian or Ubuntu, apt install python3-venv." >&2; exit 1; }
 	@{ test ! -e $(VENV)/.installing && $(PY) -m pip --version >/dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV)
 	@touch $(VENV)/.installing
-	$(PY) -m pip install --disable-pip-version-check --no-compile -r requirements.txt
-	$(PY) -m pip install --disable-pip-version-check --no-deps -e .
+	$(PIP) $(UV) && $(PY) -m uv pip install --python $(PY) -r requirements.txt || $(PIP) -r requirements.txt
+	$(PIP) --no-deps -e .
 	$(PY) -c 'from deeporch import compiled; compiled.warm_up()'
 	@rm $(VENV)/.installing
 	@touch $@
