@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -68,7 +69,8 @@ def command(study, *arguments):
 def start(study, *arguments):
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command(study, *arguments), cwd=ROOT, env=environment, text=True, **pipes)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in the background shells ignore it, and so would it
+    return subprocess.Popen(command(study, *arguments), cwd=ROOT, env=environment, text=True, preexec_fn=heard, **pipes)
 
 
 def finish(process):

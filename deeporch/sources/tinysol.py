@@ -249,6 +249,19 @@ def _transfer(url: str, part: Path) -> None:
         raise OSError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
 
 
+def _extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpack files and folders, none outside of `folder`; Python before 3.11.4 has no filter that sees to it."""
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(folder, filter="data")
+        return
+    for member in tar.getmembers():
+        member.name = member.name.lstrip("/")
+        inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+        if not inside or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!r} would not lie in the folder")
+    tar.extractall(folder)
+
+
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive into a new folder, whole or not at all.
 
@@ -262,7 +275,7 @@ def unpack(archive: Path, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(temporary, filter="data")
+            _extract(tar, temporary)
         inside = [path for path in temporary.iterdir() if not path.name.startswith(".")]
         top = inside[0] if len(inside) == 1 and inside[0].name == "TinySOL" else temporary
         top.chmod(0o755)  # mkdtemp makes private folders
