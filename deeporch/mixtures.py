@@ -441,8 +441,6 @@ class Mixtures:
         return rows, gains / np.float32(self.n), starts
 
     def _audio_on(self, device: torch.device) -> torch.Tensor:
-        if device.type == "cpu":
-            return self.notes.audio
         if device not in self._device_audio:
             self._device_audio[device] = self.notes.audio.to(device)
         return self._device_audio[device]

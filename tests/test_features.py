@@ -120,7 +120,7 @@ def test_a_batch_is_its_rows(mixtures):
     torch.testing.assert_close(mel(audio.half()), mel(audio.half().float()))
 
 
-def test_memory_is_used_again_but_never_shared(mixtures):
+def test_calls_share_no_memory(mixtures):
     """By calls of any mode, size and thread: each gets its own pictures, however the calls follow one another."""
     mel, small = Mel(), Mel(n_mels=32, n_fft=1024, hop=300, frames=20)
     audio = torch.cat([signals("noise", mixtures), 3 * signals("tones", mixtures)])
