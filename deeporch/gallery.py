@@ -24,7 +24,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     ),
     "02_cnn_one_class_per_file": (
         "Two notes, one class per file as in the study, beside its 86.6 %, and one class per note.",
-        "make run PROFILE=laptop NOTEBOOKS=02",
+        'make run PROFILE=laptop NOTEBOOKS=02, then twice with ARGS="-p SEED=1 -p ADD=true" and SEED=2',
     ),
     "03_resnet": (
         "The CNN beside residual networks: recall over training, and where each ends.",
@@ -37,7 +37,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "05_mixtures_2_3_5_10": (
         "Mixtures of 2, 3, 5 and 10 notes: losses, recall beside the study's, accuracy by instrument, and which "
         "instruments are mistaken for which.",
-        "make run PROFILE=laptop NOTEBOOKS=05",
+        'make run PROFILE=laptop NOTEBOOKS=05, then twice with ARGS="-p SEED=1 -p ADD=true" and SEED=2',
     ),
     "06_regularization": (
         "Who overfits: loss in training and on new mixtures under each remedy, and recall at the end.",
@@ -63,7 +63,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "08_orchestrate_a_target": (
         "Searches for orchestrations: distance by method against a plain genetic algorithm's, how often the true "
         "notes win, how many are found again, distance by seconds, and seconds by size of library and orchestra.",
-        "python -m deeporch.runs --profile laptop -p LIBRARY=philharmonia -p PITCH_NAMES=sounding 08",
+        "python -m deeporch.runs --profile laptop -p LIBRARY=philharmonia -p PITCH_NAMES=sounding -p CASES=8000 "
+        "-p OTHER_CASES=500 -p RECOVERED=20 08",
     ),
 }
 
