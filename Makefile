@@ -66,9 +66,14 @@ lint: $(DONE) ## Style only (ruff)
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------
 # .done is written last, so that a set-up that was stopped starts again; .installing stays behind when it was stopped
-# while packages were being unpacked, and then .venv is made afresh. Modules are compiled when they are first imported:
-# most never are, and to compile them all takes a minute and a half. Numba's machine code is made here: it is always used.
-# uv unpacks packages in half of pip's time; where it cannot (an index that only pip knows), pip does.
+# while packages were being unpacked, and then .venv is made afresh. uv unpacks packages in half of pip's time; where it
+# cannot (an index that only pip knows), pip does. To compile all modules takes a minute and a half, and most are never
+# imported: those that a notebook needs are compiled by importing them here, and so is numba's machine code, once for
+# all, even where PYTHONDONTWRITEBYTECODE would have every notebook compile them again.
+
+WARM_UP := import importlib, pkgutil, ipykernel.kernelapp, papermill, torch, deeporch; \
+    [importlib.import_module("deeporch." + module.name) for module in pkgutil.iter_modules(deeporch.__path__)]; \
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)]); deeporch.compiled.warm_up()
 
 $(DONE): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
@@ -79,7 +84,7 @@ $(DONE): requirements.txt pyproject.toml
 	@touch $(VENV)/.installing
 	$(PIP) $(UV) && $(PY) -m uv pip install --python $(PY) -r requirements.txt || $(PIP) -r requirements.txt
 	$(PIP) --no-deps -e .
-	$(PY) -c 'from deeporch import compiled; compiled.warm_up()'
+	env -u PYTHONDONTWRITEBYTECODE $(PY) -c '$(WARM_UP)'
 	@rm $(VENV)/.installing
 	@touch $@
 
