@@ -64,6 +64,9 @@ def test_recovery_compares_methods_cost_and_figure(tiny_library, pools, cache, t
     some = ("best single note", "orthogonal pursuit", "pursuit", "ours")
     methods = compare_methods(targets, tiny_library, "Fl Vn", [measure], methods=some, recognizer=untrained)
     assert methods["method"].tolist() == [*some, "network only"]
+    twice = compare_methods(targets, tiny_library, "Fl Fl Vn Vn", [measure], methods=("random",), seeds=(0, 1))
+    assert twice["seed"].tolist() == [0, 1]
+    assert twice["distance"].nunique() == 2
     scores = methods.set_index("method")["score"]
     assert scores["ours"] <= min(scores["best single note"], scores["pursuit"]) + 1e-6
     assert methods.set_index("method").loc["best single note", ["notes", "evaluations"]].tolist() == [1, 73]
@@ -100,6 +103,19 @@ def test_wins_and_ties_are_counted_apart():
     assert won(methods).loc["a"].tolist() == [1, 1, 1]
     assert won(methods).loc["b"].tolist() == [1, 0, 0]
     assert METHODS["ours"][1] * 10 == 150_000
+
+
+def test_wins_are_counted_in_the_mean_over_seeds():
+    distances = {"plain genetic": (1.0, 1.0, 1.0), "ours": (0.7, 0.9, 1.3)}  # two of three, yet nearer on average
+    methods = pd.DataFrame(
+        [
+            {"measure": "a", "target": "x", "method": name, "seed": seed, "distance": d}
+            for name, each in distances.items()
+            for seed, d in enumerate(each)
+        ]
+    )
+    assert won(methods).loc["a"].tolist() == [1, 0, 0]
+    assert won(methods[methods["seed"] == 2]).loc["a"].tolist() == [0, 0, 1]
 
 
 def test_evidence_helps_the_true_notes(tiny_library, pools, cache):
