@@ -127,6 +127,8 @@ class Task:
         self.views = torch.cat([views.flatten(1), torch.zeros(1, views[0].numel())])
         self.rest = len(self.rows)
         self.choices = [torch.from_numpy(np.searchsorted(self.rows, rows)) for rows in choices]
+        kinds = [tuple(each.tolist()) for each in self.choices]
+        self.kinds = [kinds.index(kind) for kind in kinds]  # the first player who may have the same notes
         self.seconds = seconds
         self.must_play = set(must_play)
         self.note_cost = measure.note_cost if note_cost is None else note_cost
@@ -148,6 +150,7 @@ class Task:
         self.costs[self.rest] = 0.0
         self.found: Found = {}
         self.heard: Found = {}  # with the distance of what they sound like; see `deeporch.hearing`
+        self._tried: dict[tuple, dict[int, float]] = {}
         self.best = float("inf")
 
     @property
@@ -179,6 +182,7 @@ class Task:
         """
         self.costs[:-1] -= weight * evidence
         self.prior = preference * evidence
+        self._tried = {}  # at other prices
 
     def score(self, mixtures: torch.Tensor, costs: torch.Tensor | float) -> torch.Tensor:
         """Return the distances of mixtures [candidates, view] times e to the power of their costs [candidates].
@@ -217,6 +221,14 @@ class Task:
     def ranked(self) -> list[tuple[float, torch.Tensor]]:
         """Return every assignment that was kept, the best first."""
         return sorted(self.found.values(), key=lambda each: each[0])
+
+    def tried(self, others: torch.Tensor, player: int | None = None) -> dict[int, float]:
+        """Return which notes of a player were compared beside the others' before, and their scores; to be added to.
+
+        Without a player, `rest` stands for the others by themselves.
+        """
+        kind = None if player is None else self.kinds[player]
+        return self._tried.setdefault((tuple(sorted(others.tolist())), kind), {})
 
     def options(self, player: int, base: torch.Tensor, taken: torch.Tensor, screen: int | None) -> torch.Tensor:
         """Return notes for a player beside the mixture `base` without him, none of them taken.

@@ -6,7 +6,7 @@ until nothing gets better; `explore` takes them in turn until the budget is spen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from .search import OutOfBudget, Task
 if TYPE_CHECKING:
     from .recognizer import Recognizer
 
-SCREEN = 8  # of a player's notes, how many are compared with the target
+SCREEN = 12  # of a player's notes, how many are compared with the target, beside those that were before
 PATIENCE = 30  # disturbances without a gain after which the search ends
 PURSUED = 0.5  # share of them that are filled up before they are refined: what is best differs by distance
 LATE = 0.7  # share of the budget after which all notes of all players are compared, if they were not before
@@ -139,24 +139,38 @@ def additions(
     scores : torch.Tensor
         [options]
     """
-    free = _free_players(task, assignment)
-    none = torch.empty(0, dtype=torch.long)
     if int((assignment != task.rest).sum()) >= task.max_notes:
-        return none, none, torch.empty(0)
-    base = task.mixture(assignment)
-    pairs = [(p, task.options(p, base, assignment, screen)) for p in free]
-    options = torch.cat([none, *(options for _, options in pairs)])
-    if not len(options):
-        return none, none, torch.empty(0)
-    players = torch.cat([torch.full((len(options),), p) for p, options in pairs])
-    return players, options, task.score(base + task.views[options], task.cost(assignment) + task.costs[options])
+        return torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), torch.empty(0)
+    return _compare(task, assignment, _free_players(task, assignment), screen)
+
+
+def _compare(
+    task: Task, others: torch.Tensor, players: Sequence[int], screen: int | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compare notes of some players beside the others' with the target: new ones, and at no cost those known before.
+
+    Returns players, options and scores as `additions` does.
+    """
+    base = task.mixture(others)
+    known = [task.tried(others, p) for p in players]
+    taken = [torch.cat([others, torch.tensor([*tried], dtype=torch.long)]) for tried in known]
+    new = [task.options(p, base, each, screen) for p, each in zip(players, taken, strict=True)]
+    options = torch.cat([torch.empty(0, dtype=torch.long), *new])
+    if len(options):
+        scores = task.score(base + task.views[options], task.cost(others) + task.costs[options])
+        for tried, each, part in zip(known, new, scores.split([len(each) for each in new]), strict=True):
+            tried.update(zip(each.tolist(), part.tolist(), strict=True))
+    who = [torch.full((len(tried),), p) for p, tried in zip(players, known, strict=True)]
+    none = torch.empty(0, dtype=torch.long)
+    options = torch.tensor([i for tried in known for i in tried], dtype=torch.long)
+    return torch.cat([none, *who]), options, torch.tensor([x for tried in known for x in tried.values()])
 
 
 def _free_players(task: Task, assignment: torch.Tensor) -> list[int]:
     """Return players who rest and have notes, one of each kind; those who must play come first."""
     resting = [p for p in range(len(task.choices)) if assignment[p] == task.rest and len(task.choices[p])]
     resting = [p for p in resting if p in task.must_play] or resting
-    return list({tuple(task.choices[p].tolist()): p for p in reversed(resting)}.values())[::-1]
+    return list({task.kinds[p]: p for p in reversed(resting)}.values())[::-1]
 
 
 def orthogonal_pursuit(task: Task) -> tuple[torch.Tensor, np.ndarray]:
@@ -272,14 +286,22 @@ def exchanges(
     """
     others = assignment.clone()
     others[player] = task.rest
-    count, base = int((others != task.rest).sum()), task.mixture(others)
-    none = torch.empty(0, dtype=torch.long)
-    options = task.options(player, base, others, screen) if count < task.max_notes else none
+    count = int((others != task.rest).sum())
+    options, scores = torch.empty(0, dtype=torch.long), torch.empty(0)
+    if count < task.max_notes:
+        _, options, scores = _compare(task, others, [player], screen)
     if player not in task.must_play and count and count >= task.min_notes:
         options = torch.cat([options, torch.tensor([task.rest])])
-    if not len(options):
-        return options, others, torch.empty(0)
-    return options, others, task.score(base + task.views[options], task.cost(others) + task.costs[options])
+        scores = torch.cat([scores, _alone(task, others)])
+    return options, others, scores
+
+
+def _alone(task: Task, others: torch.Tensor) -> torch.Tensor:
+    """Return the score [1] of an assignment, looked up if it is known."""
+    known = task.tried(others)
+    if not known:
+        known[task.rest] = float(task.score(task.mixture(others)[None], task.cost(others))[0])
+    return torch.tensor([known[task.rest]])
 
 
 def disturb(task: Task, assignment: torch.Tensor, notes: int) -> torch.Tensor:

@@ -65,7 +65,8 @@ def test_polishing_brings_what_is_heard_nearer(sound, tiny_library, measure):
     after, assignment = min(task.heard.values(), key=lambda each: each[0])
     assert after < 0.5 * before
     assert after <= float(Ear(task)(truth[None])[0]) + 1e-6
-    assert names(task, assignment) == ["Fl E4 pp", "Ob C4 ff", "Vc G4 mf"]
+    assert {"Fl E4 pp", "Ob C4 ff", "Vc G4 mf"} <= set(names(task, assignment))
+    assert len(names(task, assignment)) <= 4  # notes are free here, and a soft one may bring it nearer still
 
 
 def test_limits_hold_for_what_is_heard_and_budgets_end_it(sound, tiny_library):

@@ -11,7 +11,17 @@ from deeporch.genetic import genetic
 from deeporch.mixtures import Classes
 from deeporch.orchestra import candidates
 from deeporch.search import Budget, OutOfBudget, Task
-from deeporch.stages import ask, explore, network_only, orthogonal_pursuit, propose, pursue, refine
+from deeporch.stages import (
+    additions,
+    ask,
+    exchanges,
+    explore,
+    network_only,
+    orthogonal_pursuit,
+    propose,
+    pursue,
+    refine,
+)
 
 PLAYERS = ("Fl", "Ob", "ClBb", "Hn", "Vn", "Vc")
 
@@ -86,6 +96,30 @@ def test_pursuit_adds_while_it_helps_and_refinement_never_harms(chord, tiny_libr
             other = refined.clone()
             other[p] = i
             assert float(task.score(task.mixture(other)[None], task.cost(other))[0]) >= score - 1e-5
+
+
+def test_nothing_is_compared_twice(chord, tiny_library):
+    task = task_of(chord, tiny_library)
+    players, options, scores = additions(task, task.silence, screen=5)
+    first = task.budget.spent
+    assert len(options) == first == 5 * len(set(task.kinds))
+    more = additions(task, task.silence, screen=5)
+    assert task.budget.spent == 2 * first
+    before = dict(zip(zip(players.tolist(), options.tolist(), strict=True), scores.tolist(), strict=True))
+    after = dict(zip(zip(more[0].tolist(), more[1].tolist(), strict=True), more[2].tolist(), strict=True))
+    assert before.items() <= after.items()
+    assert len(after) == 2 * first
+    task.budget = Budget()
+    _, all_of_them, _ = additions(task, task.silence, screen=None)
+    assert len(all_of_them) == task.budget.spent + 2 * first
+    assert additions(task, task.silence, screen=None)[2].tolist()
+    one = task.silence
+    one[0] = options[0]
+    exchanges(task, one, 0, screen=None)  # silence without player 0 is silence: known
+    assert task.budget.spent == len(all_of_them) - 2 * first
+    task.listen(torch.zeros(task.rest), 0.1, 0.1)
+    exchanges(task, one, 0, screen=3)  # at new prices nothing is known
+    assert task.budget.spent == len(all_of_them) - 2 * first + 3
 
 
 def test_orthogonal_pursuit_finds_notes_gains_and_dynamics(chord, tiny_library):
