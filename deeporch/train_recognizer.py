@@ -205,16 +205,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = read_card(start) if start else {}
         check_split(before, pools.report, start)
         print(notes, pools.report, sep="\n", flush=True)
+        length = {"minutes": None, "epochs": options.epochs} if options.epochs else {"minutes": options.minutes}
         model, history = train(
-            notes, pools, minutes=options.minutes, seed=options.seed, device=options.device, folder=options.folder,
-            recolour=parse_recolour(options.recolour), start=start,
-            network={"blocks": options.blocks} if options.blocks else None,
+            notes, pools, seed=options.seed, device=options.device, folder=options.folder, start=start,
+            features=options.features, network=parse_numbers(options.network, PitchNetConfig, "size of a PitchNet"),
+            recolour=parse_numbers(options.recolour, Recoloured, "change of training notes"), **length,
         )  # fmt: skip
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     device = describe_device(pick_device(options.device))
-    minutes = round(history.seconds / 60) if start else options.minutes  # of both trainings
+    minutes = round(history.seconds / 60) if start or options.epochs else options.minutes  # of all trainings
     results = Results(options.name, data=notes.name, profile=f"{minutes:g} minutes", device=device)
     tests = make_tests(notes, pools, other=other, size=options.test, audited=options.audit)
     scores = _score(model, history, tests, results, options)
@@ -286,8 +287,8 @@ def command_line(arguments: Sequence[str]) -> str:
     return " ".join(["python -m deeporch.train_recognizer", *words])
 
 
-def parse_recolour(text: str) -> dict[str, float]:
-    """Return fields of `Recoloured` written as ``"level=6,equalizer=5"``.
+def parse_numbers(text: str, kind: type, what: str) -> dict[str, float]:
+    """Return numeric fields of a dataclass that are written as ``"level=6,equalizer=5"``.
 
     Raises
     ------
@@ -297,11 +298,11 @@ def parse_recolour(text: str) -> dict[str, float]:
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
-        check_choice(name, [f.name for f in fields(Recoloured) if f.name != "features"], "change of training notes")
+        check_choice(name, [f.name for f in fields(kind) if f.type in ("int", "float")], what)
         try:
-            found[name] = float(value)
+            found[name] = float(value) if "." in value else int(value)
         except ValueError:
-            raise ValueError(f"--recolour takes NAME=NUMBER, but got {part!r}.") from None
+            raise ValueError(f"A {what} is given as NAME=NUMBER, but got {part!r}.") from None
     return found
 
 
@@ -314,6 +315,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--pitches", default=None, help="philharmonia: named or sounding")
     add("--other", default=None, help="folder of other takes, only to test on")
     add("--minutes", type=float, default=5.0, help="of training")
+    add("--epochs", type=int, help=f"of {EPOCH:,} mixtures each; given, it decides how long, and not the minutes")
+    add("--features", default="cqt24", choices=("cqt24", "cqt36"), help="what the network sees")
+    add("--network", default="", metavar="NAME=NUMBER,…", help="its sizes: width=128,blocks=4; see PitchNetConfig")
     add("--recolour", default="", metavar="NAME=VALUE,…", help="change training notes: level=6,equalizer=5,detune=0.3")
     add("--split", default="mixture", choices=("mixture", "recording"), help="recording: hold recordings out")
     add("--audit", action="store_true", help="also test without the recordings that the audit finds suspicious")
@@ -321,7 +325,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--device", default="auto")
     add("--start", default=None, metavar="CHECKPOINT", help="go on with a network that was trained before")
-    add("--blocks", type=int, help=f"of the network (default: {PitchNetConfig().blocks}, or as where it starts)")
     add("--folder", default=None, help="keep the training's state here, so that the same command resumes it")
     add("--checkpoint", default=None, help="write the network here (.safetensors)")
     add("--figures", action="store_true", help="write the scores to figures/NAME.csv")

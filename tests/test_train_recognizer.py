@@ -9,6 +9,7 @@ import torch
 from deeporch import train_recognizer as module
 from deeporch.mixtures import Classes, split
 from deeporch.recognizer import Recognizer
+from deeporch.recolour import Recoloured
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
 
@@ -36,7 +37,7 @@ def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, 
     begun = len(card["history"])
     assert card["training"]["mixtures"] == 256 * begun
     on = tmp_path / "on.safetensors"
-    assert module.main([*command[:-1], str(on), "--start", str(path), "--blocks", "4"]) == 0
+    assert module.main([*command[:-1], str(on), "--start", str(path), "--network", "blocks=4"]) == 0
     further = json.loads(on.with_suffix(".json").read_text())
     assert further["history"][:begun] == card["history"]
     assert [row["epoch"] for row in further["history"]] == list(range(1, len(further["history"]) + 1))
@@ -73,8 +74,8 @@ def test_a_missing_library_is_named(capsys):
 
 
 def test_changes_of_training_notes_are_read_and_mistakes_named(capsys):
-    assert module.parse_recolour("level=6, detune=0.3") == {"level": 6, "detune": 0.3}
-    assert module.parse_recolour("") == {}
+    assert module.parse_numbers("level=6, detune=0.3", Recoloured, "change") == {"level": 6, "detune": 0.3}
+    assert module.parse_numbers("", Recoloured, "change") == {}
     assert module.main(["--library", "soundfont", "--recolour", "detun=1"]) == 1
     assert "did you mean 'detune'" in capsys.readouterr().err
     assert module.main(["--library", "soundfont", "--recolour", "level=loud"]) == 1

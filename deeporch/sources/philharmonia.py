@@ -4,7 +4,7 @@ Citation: Philharmonia Orchestra, *Sound samples*, recorded by its players, Lond
 Licence:  free to use in any work, commercial or not; the samples themselves may not be sold or passed on as samples.
 URL:      https://philharmonia.co.uk/resources/sound-samples/ (one archive an instrument)
 Checksum: none is published; byte-identical files are found by SHA-256.
-Errata:   four groups of files sound a semitone or an octave away from the pitch in their name (see ``MISNAMED``).
+Errata:   183 files do not sound at the pitch in their name (see ``MISNAMED``).
 Grammar:  instrument_pitch_length_dynamic_technique.mp3, sharps written ``s``: ``violin_As3_1_forte_arco-normal.mp3``.
           Length: 025, 05, 1, 15 (1.5 s), long, very-long, phrase. Any folder, any audio format.
 """
@@ -56,15 +56,32 @@ DYNAMICS = {
     "fortissimo": "ff",
     "molto-fortissimo": "fff",
 }
-# Instrument, dynamic, range of names, and by how many semitones the sound differs from the name. Measured: within a
-# group every note is off by as much (the trombone's has energy at the odd multiples of half the named frequency, the
-# others sound 0.7 to 1.2 semitones away), and all other dynamics of the instrument are in tune. Left alone is the
-# saxophone: it plays nearly a quarter-tone flat, so that its names are up to 0.7 semitones off to either side.
+# Instrument, dynamic, range of names, and by how many semitones the sound differs from the name. Measured against a
+# comb of partials, and against the other dynamics of the same note. The trombone's files have energy at the odd
+# multiples of half the named frequency; the others sound 0.7 to 1.2 semitones off their names, where the instrument is
+# in tune otherwise. The saxophone plays nearly a quarter-tone flat, and its names are a semitone up or down, whichever
+# was nearer: here they all go up, so that one name is one sound.
 MISNAMED = (
     ("Tbn", "f", "E3", "E6", -12),
     ("Tbn", "ff", "E3", "A#5", -12),
     ("ClBb", "ff", "C#5", "C7", -1),
     ("BTb", "p", "G#1", "E4", 1),
+    ("BTb", "ff", "F#1", "G#1", -1),
+    ("BTb", "ff", "A#1", "A#1", -1),
+    ("BTb", "ff", "C2", "C2", -1),
+    ("ASax", "ff", "D3", "C5", 1),
+    ("ASax", "mf", "D#3", "F3", 1),
+    ("ASax", "mf", "C4", "C4", 1),
+    ("ASax", "mf", "A4", "A4", 1),
+    ("ASax", "p", "F#3", "E4", 1),
+    ("ASax", "p", "F#4", "F#4", 1),
+    ("ASax", "p", "G#4", "B4", 1),
+    ("ASax", "pp", "E3", "E3", 1),
+    ("Ob", "p", "F#6", "A#6", -1),
+    ("Va", "pp", "C7", "C#7", -1),
+    ("Vc", "mp", "F3", "F#3", -1),
+    ("Cb", "mp", "C3", "C3", 1),
+    ("Vn", "mp", "G5", "G5", 1),
 )
 LENGTHS = {"025": 0.25, "05": 0.5, "1": 1.0, "15": 1.5, "long": None, "very-long": None, "phrase": None}
 
