@@ -17,7 +17,7 @@ from deeporch.progress import progress
 from deeporch.recognizer import CHECKPOINTS
 from deeporch.widgets import MixtureExplorer, Placed, player, sound
 from deeporch.widgets.controls import Chips, Message
-from deeporch.widgets.networks import Networks
+from deeporch.widgets.networks import Networks, Remembered
 from deeporch.widgets.pictures import Partials, curves, heard_bars, spectrogram
 from deeporch.widgets.work import Work
 
@@ -268,7 +268,12 @@ def test_networks_that_see_the_same_share_the_work(busy, monkeypatch):
     compute = ConstantQ.transform
     monkeypatch.setattr(ConstantQ, "transform", lambda self, audio: asked.append(len(audio)) or compute(self, audio))
     busy.next()
-    assert asked == [1]
+    seen = {do.Recognizer.load(name).model.features for name in busy.chosen_networks}
+    assert asked == [1] * len(seen)
+    pictures, sound = Remembered(), torch.from_numpy(np.random.default_rng(0).normal(size=(1, 70_000))).float()
+    first, second = (pictures(ConstantQ(bins_per_octave=36), sound) for _ in range(2))
+    assert first is second
+    assert asked == [1] * (len(seen) + 1)
     alone = [do.Recognizer.load(name).predict(busy.audio, RATE, n=busy.n) for name in busy.chosen_networks]
     assert list(busy.heard.values()) == alone
 
