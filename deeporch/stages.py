@@ -292,11 +292,11 @@ def exchanges(
         _, options, scores = _compare(task, others, [player], screen)
     if player not in task.must_play and count and count >= task.min_notes:
         options = torch.cat([options, torch.tensor([task.rest])])
-        scores = torch.cat([scores, _alone(task, others)])
+        scores = torch.cat([scores, _known_or_scored(task, others)])
     return options, others, scores
 
 
-def _alone(task: Task, others: torch.Tensor) -> torch.Tensor:
+def _known_or_scored(task: Task, others: torch.Tensor) -> torch.Tensor:
     """Return the score [1] of an assignment, looked up if it is known."""
     known = task.tried(others)
     if not known:
