@@ -40,6 +40,9 @@ class Distance:
         By which share a search lengthens the distance for each note, so that notes which change nothing are left out.
     about : str
         One line for tables.
+    rough : sequence of (int, callable)
+        How many neighbouring bands are averaged, and what then compares them: twice, the coarser one first. A search
+        screens notes by it. Default: it does not.
     represent : callable, optional
         From views [candidates, ...] to what `compare` takes, where that is costly and does not add up (a network's
         embedding); a search computes it once for each note alone.
@@ -51,6 +54,7 @@ class Distance:
     view: Callable[[torch.Tensor], torch.Tensor] = torch.clone
     note_cost: float = 0.0
     about: str = ""
+    rough: Sequence[tuple[int, Compare]] = ()
     represent: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __call__(self, target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
@@ -174,19 +178,43 @@ def whole(energy: torch.Tensor) -> torch.Tensor:
     return energy.sum(-2, keepdim=True)
 
 
+def average(views: torch.Tensor, bands: int) -> torch.Tensor:
+    """Return the means of so many neighbouring bands each, [..., slots, fewer bands]."""
+    return torch.nn.functional.avg_pool1d(views, bands, ceil_mode=True)
+
+
+def roughly(compare: Compare) -> tuple[tuple[int, Compare], ...]:
+    """Return comparisons of means of 16 and of 4 bands."""
+    return (16, compare), (4, compare)
+
+
+_EXCESS, _MISSING = partial(asymmetric, missing=0.5, excess=10.0), partial(asymmetric, missing=10.0, excess=0.5)
 _LOG, _MEL = Bands(), Bands("mel", n_fft=2048, hop=1024)
 DISTANCES: dict[str, Distance] = {
     each.name: each
     for each in (
-        Distance("partials", _LOG, partials, attack_and_rest, 0.01, "what stands out of the spectrum (default)"),
         Distance(
-            "asymmetric_excess", Spectrum(), partial(asymmetric, missing=0.5, excess=10.0), about="the follow-up's"
+            "partials",
+            _LOG,
+            partials,
+            attack_and_rest,
+            0.01,
+            "what stands out of the spectrum (default)",
+            ((GROUP, partial(partials, group=1)), (4, partial(partials, group=GROUP // 4))),
         ),
-        Distance("asymmetric_missing", Spectrum(), partial(asymmetric, missing=10.0, excess=0.5), about="Orchidea's"),
-        Distance("cosine", Spectrum(), cosine, about="angle between magnitude spectra"),
-        Distance("log_spectral", _LOG, log_spectral, whole, about="RMS difference in dB, 36 bands an octave"),
+        Distance("asymmetric_excess", Spectrum(), _EXCESS, about="the follow-up's", rough=roughly(_EXCESS)),
+        Distance("asymmetric_missing", Spectrum(), _MISSING, about="Orchidea's", rough=roughly(_MISSING)),
+        Distance("cosine", Spectrum(), cosine, about="angle between magnitude spectra", rough=roughly(cosine)),
+        Distance(
+            "log_spectral",
+            _LOG,
+            log_spectral,
+            whole,
+            about="RMS difference in dB, 36 bands an octave",
+            rough=roughly(log_spectral),
+        ),
         Distance("mel", _MEL, level_difference, whole, about="mean difference in dB, 128 mel bands"),
-        Distance("framewise", _MEL, framewise, about="the same, slot by slot in time"),
+        Distance("framewise", _MEL, framewise, about="the same, slot by slot in time", rough=roughly(framewise)),
     )
 }
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 
 from .distances import SAMPLE_RATE, Distance
-from .search import OutOfBudget, Task
+from .search import OutOfBudget, Screen, Task
 from .solutions import SolutionNote, note_audio
 from .spectra import LONGEST, Spectrum
 from .stages import GAIN, additions, explore
@@ -17,8 +17,8 @@ FIRST, MORE = 12, 60  # of what was found, how many are heard; and before they a
 EXPLORED = 0.8  # of the budget; the rest is for what is heard
 BEGUN = 5  # of them are polished
 MOST = 1_500_000  # samples that are transformed at a time
-OFFERED = 8  # notes of each player that are compared in place of one,
-CLOSER = 8  # and so many of all of them that are heard
+OFFERED = Screen(fitting=4, drawn=4)  # which notes of each player are compared in place of one,
+CLOSER = 8  # and how many of all of them are heard
 
 
 class Ear:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from .distances import Distance
+from .distances import Distance, average
 from .library import NoteLibrary
 from .spectra import Bands, Resolutions
 
 CHUNK = 320_000  # numbers of the views that are compared at a time: so many stay in a processor's cache
+FINAL = 24  # notes that a rough comparison leaves for a finer one
 
 Progress = Callable[[int, float, float], object]
 Found = dict[tuple[int, ...], tuple[float, torch.Tensor]]  # notes to score and assignment
@@ -48,6 +50,7 @@ class Budget:
     ) -> None:
         self.limit, self.seconds, self.stop, self.progress = evaluations, seconds, stop, progress
         self.spent, self.began = 0, time.perf_counter()
+        self._part = 0.0  # of the next evaluation
         self.share = 1.0  # of the budget that may be spent for now
 
     @property
@@ -57,9 +60,10 @@ class Budget:
         shares += [(time.perf_counter() - self.began) / self.seconds] if self.seconds else []
         return min(1.0, max(shares, default=0.0))
 
-    def spend(self, evaluations: int, best: float) -> None:
-        """Count evaluations that were made."""
-        self.spent += evaluations
+    def spend(self, evaluations: float, best: float) -> None:
+        """Count evaluations that were made; a comparison of a fraction of the numbers is that fraction of one."""
+        self._part += evaluations
+        self.spent, self._part = self.spent + int(self._part), self._part % 1
         if self.progress is not None:
             self.progress(self.spent, best, self.fraction)
 
@@ -67,6 +71,31 @@ class Budget:
         """Raise OutOfBudget if nothing is left; but the first evaluations are always made."""
         if self.spent and (self.fraction >= self.share or (self.stop is not None and self.stop())):
             raise OutOfBudget
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Which few of a player's notes are compared with the target, by what can be told of them at less cost.
+
+    Parameters
+    ----------
+    fitting : int
+        So many that best fit what a mixture lacks; see `Task.fit`. It costs no evaluation.
+    rough : int
+        So many that bring the mixture nearest where bands are averaged; see `Task.nearest`. Under distances that have
+        no such average these, too, are chosen by their fit.
+    drawn : int
+        So many of the others, at random, since neither knows everything.
+    """
+
+    fitting: int = 0
+    rough: int = 0
+    drawn: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many notes it leaves."""
+        return self.fitting + self.rough + self.drawn
 
 
 class Task:
@@ -136,6 +165,7 @@ class Task:
         self.min_notes, self.max_notes = min(min_notes, able), min(max_notes or able, able)
         self.budget = budget or Budget()
         self.generator = torch.Generator().manual_seed(seed)
+        self._averaged = [average(views, bands) for bands, _ in measure.rough]
         self._fit = torch.nn.functional.normalize(self.views.clamp(min=0).sqrt().sqrt(), dim=1)
         self._each: list[torch.Tensor] | None = None  # what the distance sees of each candidate alone
         self.aim(target)
@@ -230,19 +260,39 @@ class Task:
         kind = None if player is None else self.kinds[player]
         return self._tried.setdefault((tuple(sorted(others.tolist())), kind), {})
 
-    def options(self, player: int, base: torch.Tensor, taken: torch.Tensor, screen: int | None) -> torch.Tensor:
-        """Return notes for a player beside the mixture `base` without him, none of them taken.
-
-        No more than `screen`: half of them those that best fit what is missing, half drawn from the others.
-        """
+    def options(self, player: int, base: torch.Tensor, taken: torch.Tensor, screen: Screen | None) -> torch.Tensor:
+        """Return notes for a player beside the mixture `base` without him, none of them taken: all, or `screen`'s."""
         choices = self.choices[player]
         choices = choices[~torch.isin(choices, taken)]
-        if screen is None or len(choices) <= screen:
+        if screen is None or len(choices) <= screen.size:
             return choices
-        order = self.fit(choices, base).argsort(descending=True)
-        fitting, others = order[: (screen + 1) // 2], order[(screen + 1) // 2 :]
-        drawn = others[torch.randperm(len(others), generator=self.generator)[: screen // 2]]
-        return choices[torch.cat([fitting, drawn])]
+        if screen.rough and self._averaged:
+            best = self.nearest(choices, base, screen.rough)
+        else:
+            best = choices[self.fit(choices, base).argsort(descending=True)[: screen.fitting + screen.rough]]
+        others = choices[~torch.isin(choices, best)]
+        drawn = others[torch.randperm(len(others), generator=self.generator)[: screen.drawn]]
+        return torch.cat([best, drawn])
+
+    def nearest(self, choices: torch.Tensor, base: torch.Tensor, count: int) -> torch.Tensor:
+        """Return the notes that bring the mixture `base` nearest to the target, as far as averages of bands can tell.
+
+        A race: all are compared where many bands are averaged; those which are best there, or fit best, where fewer
+        are. A comparison of averages over k bands counts as the k-th part of an evaluation.
+        """
+        fit = self.fit(choices, base).argsort(descending=True)
+        order = self._roughly(0, choices, base).argsort(stable=True)
+        places = torch.minimum(fit.argsort(), order.argsort())
+        choices = choices[places.argsort(stable=True)[:FINAL]]
+        return choices[self._roughly(1, choices, base).argsort(stable=True)[:count]]
+
+    def _roughly(self, level: int, choices: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+        """Return the scores of notes beside a mixture where bands are averaged, [choices]."""
+        self.budget.check()
+        bands, compare = self.measure.rough[level]
+        mixtures = average(base.view(self.shape), bands) + self._averaged[level][choices]
+        self.budget.spend(len(choices) / bands, self.best)
+        return compare(average(self.target, bands), mixtures) * self.costs[choices].exp()
 
     def fit(self, choices: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         """Return how well notes match what a mixture lacks of the target: the correlation of matching pursuit."""

@@ -13,16 +13,20 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
+from .genetic import random_notes, valid
 from .pitches import DYNAMICS
-from .search import OutOfBudget, Task
+from .search import OutOfBudget, Screen, Task
 
 if TYPE_CHECKING:
     from .recognizer import Recognizer
 
-SCREEN = 12  # of a player's notes, how many are compared with the target, beside those that were before
-PATIENCE = 30  # disturbances without a gain after which the search ends
-PURSUED = 0.5  # share of them that are filled up before they are refined: what is best differs by distance
-LATE = 0.7  # share of the budget after which all notes of all players are compared, if they were not before
+BY_FIT = Screen(fitting=6, drawn=6)  # which of a player's notes are compared with the target,
+ROUGHLY = Screen(rough=6, drawn=4)  # or which; beside those that were before
+STARTS = 3  # assignments drawn at random that a search begins with, beside what it pursues
+POOL = 6  # solutions that it goes on from
+CROSSED = 0.3  # share of the times in which two of them are crossed, and not the best one disturbed
+PURSUED = 0.5  # share of what is disturbed that is filled up before it is refined: what is best differs by distance
+PATIENCE = 60  # times without a gain after which the search ends
 RUNNERS_UP = 3  # of each exchange, so many are remembered, so that there is something to choose from
 GAIN = 1e-6  # what a move must gain
 TRUST = 0.05  # of the network's log-odds in what a note costs
@@ -87,7 +91,7 @@ def network_only(task: Task, probabilities: torch.Tensor) -> torch.Tensor:
     return assignment
 
 
-def pursue(task: Task, start: torch.Tensor | None = None, *, screen: int | None = SCREEN) -> torch.Tensor:
+def pursue(task: Task, start: torch.Tensor | None = None, *, screen: Screen | None = BY_FIT) -> torch.Tensor:
     """Add the note that helps most, of any player who rests, until none helps: matching pursuit [1]_.
 
     Parameters
@@ -96,8 +100,8 @@ def pursue(task: Task, start: torch.Tensor | None = None, *, screen: int | None 
         What is searched; the result is kept there.
     start : torch.Tensor, optional
         An assignment to go on from. Default: silence.
-    screen : int, optional
-        How many notes of a player are compared; None: all.
+    screen : Screen, optional
+        Which notes of a player are compared; None: all.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def pursue(task: Task, start: torch.Tensor | None = None, *, screen: int | None 
 
 
 def additions(
-    task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN
+    task: Task, assignment: torch.Tensor, *, screen: Screen | None = BY_FIT
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Compare what those who rest might play with the target.
 
@@ -145,7 +149,7 @@ def additions(
 
 
 def _compare(
-    task: Task, others: torch.Tensor, players: Sequence[int], screen: int | None
+    task: Task, others: torch.Tensor, players: Sequence[int], screen: Screen | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Compare notes of some players beside the others' with the target: new ones, and at no cost those known before.
 
@@ -231,7 +235,7 @@ def _nearest_dynamics(task: Task, assignment: torch.Tensor, gains: np.ndarray) -
     return quantised
 
 
-def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN) -> tuple[torch.Tensor, float]:
+def refine(task: Task, assignment: torch.Tensor, *, screen: Screen | None = BY_FIT) -> tuple[torch.Tensor, float]:
     """Give one player after the other his best note, or a rest, until no exchange helps: coordinate descent.
 
     Parameters
@@ -240,8 +244,8 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
         What is searched; the result is kept there.
     assignment : torch.Tensor
         Where to begin.
-    screen : int, optional
-        How many notes of a player are compared at each step; None: all.
+    screen : Screen, optional
+        Which notes of a player are compared at each step; None: all.
 
     Returns
     -------
@@ -271,7 +275,7 @@ def refine(task: Task, assignment: torch.Tensor, *, screen: int | None = SCREEN)
 
 
 def exchanges(
-    task: Task, assignment: torch.Tensor, player: int, *, screen: int | None = SCREEN
+    task: Task, assignment: torch.Tensor, player: int, *, screen: Screen | None = BY_FIT
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Compare what a player might play instead, or rest, with the target.
 
@@ -319,35 +323,66 @@ def disturb(task: Task, assignment: torch.Tensor, notes: int) -> torch.Tensor:
     return others
 
 
-def explore(
-    task: Task, starts: Iterable[torch.Tensor] = (), *, screen: int | None = SCREEN, patience: int = PATIENCE
-) -> None:
-    """Pursue, refine, then disturb the best and refine again: iterated local search [1]_, until the budget is spent.
+def cross(task: Task, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return an assignment in which each player has what he has in one or in the other, as chance decides."""
+    first = torch.rand(len(one), generator=task.generator) < 0.5
+    return valid(task, torch.where(first, one, other)[None])[0]
 
-    Compared are `screen` notes of each player, and once, when nothing is gained any more or most of the budget is
-    spent, all of them. Ends after `patience` disturbances in a row that gained nothing. `starts` are further
-    assignments to refine. All that was found is kept in the task.
+
+def explore(task: Task, starts: Iterable[torch.Tensor] = (), *, patience: int = PATIENCE) -> None:
+    """Refine several starts, then cross or disturb the best and refine again, until the budget is spent.
+
+    A memetic algorithm [1]_ of few solutions, most of whose children are those of an iterated local search [2]_: the
+    best one, disturbed. It starts from what pursuit finds and from notes drawn at random, since pursuit leads into the
+    same dead end every time. Each refinement screens notes by their fit or by rough comparisons, as chance decides:
+    one wanders, the other descends. After `patience` children in a row that gained nothing all notes of all players
+    are compared, once. `starts` are further assignments to refine. All that was found is kept in the task.
 
     References
     ----------
-    .. [1] H. R. Lourenço, O. C. Martin, T. Stützle, Iterated local search, in Handbook of Metaheuristics, 2003.
+    .. [1] P. Moscato, On evolution, search, optimization, genetic algorithms and martial arts: towards memetic
+       algorithms, Caltech Concurrent Computation Program, 1989.
+    .. [2] H. R. Lourenço, O. C. Martin, T. Stützle, Iterated local search, in Handbook of Metaheuristics, 2003.
     """
+    pool: list[tuple[torch.Tensor, float]] = []
     try:
-        begun = [refine(task, start, screen=screen) for start in starts]
-        begun.append(refine(task, pursue(task, screen=screen), screen=screen))
-        assignment, score = min(begun, key=lambda each: each[1])
+        drawn = (valid(task, random_notes(task, 1, 0.5))[0] for _ in range(STARTS))
+        for start in (*starts, pursue(task), *drawn):
+            _join(pool, refine(task, start, screen=_screen(task)))
         idle, thorough = 0, False
         while idle < patience or not thorough:
-            if not thorough and (idle >= patience or task.budget.fraction > LATE * task.budget.share):
+            best = pool[0][1]
+            if idle >= patience:
                 thorough = True
-                other, found = refine(task, assignment, screen=None)
+                _join(pool, refine(task, pool[0][0], screen=None))
             else:
-                other = disturb(task, assignment, 1 + int(torch.randint(3, (1,), generator=task.generator)))
-                if torch.rand(1, generator=task.generator) < PURSUED:
-                    other = pursue(task, other, screen=screen)
-                other, found = refine(task, other, screen=screen)
-            idle = 0 if found < score - GAIN else idle + 1
-            if found <= score:
-                assignment, score = other, found
+                _join(pool, _child(task, pool))
+            idle = 0 if pool[0][1] < best - GAIN else idle + 1
     except OutOfBudget:
         return
+
+
+def _screen(task: Task) -> Screen:
+    """Return one of two, drawn."""
+    return ROUGHLY if torch.rand(1, generator=task.generator) < 0.5 else BY_FIT
+
+
+def _child(task: Task, pool: list[tuple[torch.Tensor, float]]) -> tuple[torch.Tensor, float]:
+    """Cross two of the pool or disturb its best, and refine what that gives."""
+    screen = _screen(task)
+    if len(pool) > 1 and torch.rand(1, generator=task.generator) < CROSSED:
+        one, other = torch.randperm(len(pool), generator=task.generator)[:2].tolist()
+        child = cross(task, pool[one][0], pool[other][0])
+    else:
+        child = disturb(task, pool[0][0], 1 + int(torch.randint(3, (1,), generator=task.generator)))
+        if torch.rand(1, generator=task.generator) < PURSUED:
+            child = pursue(task, child, screen=screen)
+    return refine(task, child, screen=screen)
+
+
+def _join(pool: list[tuple[torch.Tensor, float]], found: tuple[torch.Tensor, float]) -> None:
+    """Add a solution to the pool unless it is there; keep the best ones, in their order."""
+    if all(abs(found[1] - score) >= GAIN for _, score in pool):
+        pool.append(found)
+        pool.sort(key=lambda each: each[1])
+        del pool[POOL:]

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from deeporch.distances import DISTANCES
+from deeporch.distances import DISTANCES, average
 from deeporch.genetic import genetic
 from deeporch.mixtures import Classes
 from deeporch.orchestra import candidates
-from deeporch.search import Budget, OutOfBudget, Task
+from deeporch.search import FINAL, Budget, OutOfBudget, Screen, Task
 from deeporch.stages import (
+    POOL,
+    ROUGHLY,
+    _join,
     additions,
     ask,
+    cross,
     exchanges,
     explore,
     network_only,
@@ -100,10 +104,10 @@ def test_pursuit_adds_while_it_helps_and_refinement_never_harms(chord, tiny_libr
 
 def test_nothing_is_compared_twice(chord, tiny_library):
     task = task_of(chord, tiny_library)
-    players, options, scores = additions(task, task.silence, screen=5)
+    players, options, scores = additions(task, task.silence, screen=Screen(fitting=3, drawn=2))
     first = task.budget.spent
     assert len(options) == first == 5 * len(set(task.kinds))
-    more = additions(task, task.silence, screen=5)
+    more = additions(task, task.silence, screen=Screen(fitting=3, drawn=2))
     assert task.budget.spent == 2 * first
     before = dict(zip(zip(players.tolist(), options.tolist(), strict=True), scores.tolist(), strict=True))
     after = dict(zip(zip(more[0].tolist(), more[1].tolist(), strict=True), more[2].tolist(), strict=True))
@@ -119,8 +123,79 @@ def test_nothing_is_compared_twice(chord, tiny_library):
     exchanges(task, one, 0, screen=None)  # silence without player 0 is silence: known
     assert task.budget.spent == len(all_of_them) - 2 * first
     task.listen(torch.zeros(task.rest), 0.1, 0.1)
-    exchanges(task, one, 0, screen=3)  # at new prices nothing is known
+    exchanges(task, one, 0, screen=Screen(fitting=3))  # at new prices nothing is known
     assert task.budget.spent == len(all_of_them) - 2 * first + 3
+
+
+@pytest.mark.parametrize("measure", ["partials", "asymmetric_excess", "cosine", "log_spectral", "framewise"])
+def test_rough_comparisons_are_a_race_and_count_as_parts(chord, tiny_library, measure):
+    task = task_of(chord, tiny_library, measure)
+    choices, base = task.choices[0], task.views[task.choices[5][3]]
+    (coarse, first), (fine, second) = task.measure.rough
+    assert coarse > fine
+
+    def compared(bands, compare, notes):
+        views = torch.stack([(base + task.views[i]).view(task.shape) for i in notes])
+        means = [
+            torch.stack([part.mean(-1) for part in x.split(bands, -1)], -1) for x in (task.target, views)
+        ]  # fmt: skip
+        torch.testing.assert_close(average(views, bands), means[1])
+        return compare(*means) * task.costs[notes].exp()
+
+    fit = task.fit(choices, base).argsort(descending=True).argsort()
+    rank = compared(coarse, first, choices).argsort().argsort()
+    best = choices[torch.minimum(fit, rank).argsort(stable=True)[:FINAL]]
+    expected = best[compared(fine, second, best).argsort()[:3]]
+    assert task.nearest(choices, base, 3).tolist() == expected.tolist()
+    parts = len(choices) / coarse + len(best) / fine
+    assert parts - 1 < task.budget.spent <= parts
+    assert task.budget._part == pytest.approx(parts % 1, abs=1e-6)
+
+
+def test_rough_comparisons_find_the_missing_note(chord, tiny_library):
+    """Beside two of three notes, screened by the averages of bands, the third is among the six that are compared."""
+    for measure in ("partials", "asymmetric_missing", "cosine", "log_spectral", "framewise"):
+        task = task_of(chord, tiny_library, measure)
+        task.target = task.wanted = task.views[np.searchsorted(task.rows, chord[0])].sum(0).view(task.target.shape)
+        for missing, player in zip(chord[0], (0, 1, 5), strict=True):
+            others = [int(np.searchsorted(task.rows, other)) for other in chord[0] if other != missing]
+            best = task.nearest(task.choices[player], task.views[others].sum(0), ROUGHLY.rough)
+            assert int(np.searchsorted(task.rows, missing)) in best.tolist()
+
+
+def test_a_screen_leaves_so_many_and_none_twice(chord, tiny_library):
+    for measure in ("partials", "mel"):  # mel has no averages: there fit chooses
+        task = task_of(chord, tiny_library, measure)
+        base, taken = task.views[task.choices[5][3]], task.choices[0][:4]
+        options = task.options(0, base, taken, Screen(rough=5, drawn=3)).tolist()
+        assert len(set(options)) == len(options) == Screen(rough=5, drawn=3).size == 8
+        assert not set(options) & set(taken.tolist())
+        assert set(options) <= set(task.choices[0].tolist())
+        assert (task.budget.spent > 0) == (measure == "partials")
+        few = task.options(0, base, task.choices[0][:-8], Screen(rough=5, drawn=3))
+        assert few.tolist() == task.choices[0][-8:].tolist()
+
+
+def test_children_have_their_notes_from_their_parents(chord, tiny_library):
+    task = task_of(chord, tiny_library, players=("Fl", "Fl", "Ob", "Vc"), max_notes=3)
+    one, other = (torch.tensor([c[k].item() for k, c in zip(ks, task.choices, strict=True)]) for ks in
+                  ((0, 1, 2, 3), (1, 0, 5, 6)))  # fmt: skip
+    children = {tuple(cross(task, one, other).tolist()) for _ in range(60)}
+    assert len(children) > 5
+    for child in children:
+        for p, note in enumerate(child):
+            assert note in (int(one[p]), int(other[p]), task.rest)
+        notes = [note for note in child if note != task.rest]
+        assert len(set(notes)) == len(notes) <= 3
+
+
+def test_the_pool_keeps_the_best_and_nothing_twice():
+    pool = []
+    for k in (5, 3, 3, 9, 1, 7, 8, 6, 2):
+        _join(pool, (torch.tensor([k]), float(k)))
+    assert [score for _, score in pool] == [1, 2, 3, 5, 6, 7]
+    assert [int(a) for a, _ in pool] == [1, 2, 3, 5, 6, 7]
+    assert len(pool) == POOL
 
 
 def test_orthogonal_pursuit_finds_notes_gains_and_dynamics(chord, tiny_library):
