@@ -64,7 +64,7 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Searches for orchestrations: distance by method against a plain genetic algorithm's, how often the true "
         "notes win, how many are found again, distance by seconds, and seconds by size of library and orchestra.",
         "python -m deeporch.runs --profile laptop -p LIBRARY=philharmonia -p PITCH_NAMES=sounding -p CASES=8000 "
-        "-p OTHER_CASES=500 -p RECOVERED=20 -p SEARCH_SEEDS=3 --timeout 14400 08",
+        "-p OTHER_CASES=500 -p RECOVERED=20 -p COMPARED=all -p SEARCH_SEEDS=3 --timeout 14400 08",
     ),
 }
 

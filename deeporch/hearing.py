@@ -17,7 +17,7 @@ FIRST, MORE = 12, 60  # of what was found, how many are heard; and before they a
 EXPLORED = 0.8  # of the budget; the rest is for what is heard
 BEGUN = 5  # of them are polished
 MOST = 1_500_000  # samples that are transformed at a time
-OFFERED = Screen(fitting=4, drawn=4)  # which notes of each player are compared in place of one,
+OFFERED = Screen(best=4, drawn=4)  # which notes of each player are compared in place of one,
 CLOSER = 8  # and how many of all of them are heard
 
 

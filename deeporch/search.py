@@ -79,23 +79,23 @@ class Screen:
 
     Parameters
     ----------
-    fitting : int
-        So many that best fit what a mixture lacks; see `Task.fit`. It costs no evaluation.
-    rough : int
-        So many that bring the mixture nearest where bands are averaged; see `Task.nearest`. Under distances that have
-        no such average these, too, are chosen by their fit.
+    best : int
+        So many that best fit what a mixture lacks, which costs no evaluation; see `Task.fit`.
     drawn : int
-        So many of the others, at random, since neither knows everything.
+        So many of the others, at random, since no screen knows everything.
+    rough : bool
+        The best are instead those that bring the mixture nearest where bands are averaged; see `Task.nearest`. Under
+        distances that have no such averages fit decides.
     """
 
-    fitting: int = 0
-    rough: int = 0
+    best: int
     drawn: int = 0
+    rough: bool = False
 
     @property
     def size(self) -> int:
         """How many notes it leaves."""
-        return self.fitting + self.rough + self.drawn
+        return self.best + self.drawn
 
 
 class Task:
@@ -267,9 +267,9 @@ class Task:
         if screen is None or len(choices) <= screen.size:
             return choices
         if screen.rough and self._averaged:
-            best = self.nearest(choices, base, screen.rough)
+            best = self.nearest(choices, base, screen.best)
         else:
-            best = choices[self.fit(choices, base).argsort(descending=True)[: screen.fitting + screen.rough]]
+            best = choices[self.fit(choices, base).argsort(descending=True)[: screen.best]]
         others = choices[~torch.isin(choices, best)]
         drawn = others[torch.randperm(len(others), generator=self.generator)[: screen.drawn]]
         return torch.cat([best, drawn])

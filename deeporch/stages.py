@@ -20,8 +20,8 @@ from .search import OutOfBudget, Screen, Task
 if TYPE_CHECKING:
     from .recognizer import Recognizer
 
-BY_FIT = Screen(fitting=6, drawn=6)  # which of a player's notes are compared with the target,
-ROUGHLY = Screen(rough=6, drawn=4)  # or which; beside those that were before
+BY_FIT = Screen(best=6, drawn=6)  # which of a player's notes are compared with the target,
+ROUGHLY = Screen(best=6, drawn=4, rough=True)  # or which; beside those that were before
 STARTS = 3  # assignments drawn at random that a search begins with, beside what it pursues
 POOL = 6  # solutions that it goes on from
 CROSSED = 0.3  # share of the times in which two of them are crossed, and not the best one disturbed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -257,21 +258,22 @@ def compare_budgets(
     measure: Distance,
     *,
     budgets: Sequence[float] = (0.3, 1.0, 3.0),
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
 ) -> pd.DataFrame:
     """Return what ours and the plain genetic algorithm find in so many seconds: a row a search, as `compare_methods`.
 
-    The genetic algorithm goes on as long as the time lasts; `budget` is a further column.
+    Each runs once with every seed; the genetic algorithm goes on as long as the time lasts. `budget` is a further
+    column.
     """
     players = parse_orchestra(orchestra, notes)
     choices, rows = candidates(notes, players, []), []
     methods = {"plain genetic": lambda task: genetic(task, generations=100 * GENERATIONS), "ours": search}
     for name, sound in progress(targets.items(), desc="budgets", unit=" targets", leave=False):
-        task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0, seed=seed)
+        task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0)
         for seconds in budgets:
-            for method, run in methods.items():
-                row = {"target": name, "measure": measure.name, "method": method, "budget": seconds}
-                rows.append(row | _search(task, sound, run, Budget(seconds=seconds), seed=seed))
+            for method, seed in itertools.product(methods, seeds):
+                row = {"target": name, "measure": measure.name, "method": method, "seed": seed, "budget": seconds}
+                rows.append(row | _search(task, sound, methods[method], Budget(seconds=seconds), seed=seed))
     return pd.DataFrame(rows)
 
 
@@ -364,7 +366,7 @@ def tidy_trials(
                 for quantity in ("recall", "pitch_recall", "notes", "distance", "own")
             ]  # fmt: skip
     rows += [
-        {"setting": row.method, "model": row.measure, "item": row.target, "seconds": row.budget,
+        {"setting": row.method, "model": row.measure, "item": row.target, "seed": row.seed, "seconds": row.budget,
          "quantity": "distance_in_time", "value": row.distance}
         for row in budgets.itertuples()
     ]  # fmt: skip

@@ -71,8 +71,9 @@ def test_recovery_compares_methods_cost_and_figure(tiny_library, pools, cache, t
     assert scores["ours"] <= min(scores["best single note"], scores["pursuit"]) + 1e-6
     assert methods.set_index("method").loc["best single note", ["notes", "evaluations"]].tolist() == [1, 73]
     assert scores["ours"] <= scores["network only"]
-    budgets = compare_budgets(targets, tiny_library, "Fl Vn", measure, budgets=(0.05, 0.1))
-    assert budgets["method"].tolist() == 2 * ["plain genetic", "ours"]
+    budgets = compare_budgets(targets, tiny_library, "Fl Vn", measure, budgets=(0.05, 0.1), seeds=(0, 1))
+    assert budgets["method"].tolist() == 2 * ["plain genetic", "plain genetic", "ours", "ours"]
+    assert budgets["seed"].tolist() == 4 * [0, 1]
     assert (budgets["seconds"] < 5).all()
     cost = cost_of_search(tiny_library, targets["car horn"], measure, sizes=(50, 300), orchestras=(2,), evaluations=500)
     assert cost["library"].tolist() == [50, 300]

@@ -104,10 +104,10 @@ def test_pursuit_adds_while_it_helps_and_refinement_never_harms(chord, tiny_libr
 
 def test_nothing_is_compared_twice(chord, tiny_library):
     task = task_of(chord, tiny_library)
-    players, options, scores = additions(task, task.silence, screen=Screen(fitting=3, drawn=2))
+    players, options, scores = additions(task, task.silence, screen=Screen(best=3, drawn=2))
     first = task.budget.spent
     assert len(options) == first == 5 * len(set(task.kinds))
-    more = additions(task, task.silence, screen=Screen(fitting=3, drawn=2))
+    more = additions(task, task.silence, screen=Screen(best=3, drawn=2))
     assert task.budget.spent == 2 * first
     before = dict(zip(zip(players.tolist(), options.tolist(), strict=True), scores.tolist(), strict=True))
     after = dict(zip(zip(more[0].tolist(), more[1].tolist(), strict=True), more[2].tolist(), strict=True))
@@ -123,7 +123,7 @@ def test_nothing_is_compared_twice(chord, tiny_library):
     exchanges(task, one, 0, screen=None)  # silence without player 0 is silence: known
     assert task.budget.spent == len(all_of_them) - 2 * first
     task.listen(torch.zeros(task.rest), 0.1, 0.1)
-    exchanges(task, one, 0, screen=Screen(fitting=3))  # at new prices nothing is known
+    exchanges(task, one, 0, screen=Screen(best=3))  # at new prices nothing is known
     assert task.budget.spent == len(all_of_them) - 2 * first + 3
 
 
@@ -159,7 +159,7 @@ def test_rough_comparisons_find_the_missing_note(chord, tiny_library):
         task.target = task.wanted = task.views[np.searchsorted(task.rows, chord[0])].sum(0).view(task.target.shape)
         for missing, player in zip(chord[0], (0, 1, 5), strict=True):
             others = [int(np.searchsorted(task.rows, other)) for other in chord[0] if other != missing]
-            best = task.nearest(task.choices[player], task.views[others].sum(0), ROUGHLY.rough)
+            best = task.nearest(task.choices[player], task.views[others].sum(0), ROUGHLY.best)
             assert int(np.searchsorted(task.rows, missing)) in best.tolist()
 
 
@@ -167,12 +167,12 @@ def test_a_screen_leaves_so_many_and_none_twice(chord, tiny_library):
     for measure in ("partials", "mel"):  # mel has no averages: there fit chooses
         task = task_of(chord, tiny_library, measure)
         base, taken = task.views[task.choices[5][3]], task.choices[0][:4]
-        options = task.options(0, base, taken, Screen(rough=5, drawn=3)).tolist()
-        assert len(set(options)) == len(options) == Screen(rough=5, drawn=3).size == 8
+        options = task.options(0, base, taken, Screen(best=5, drawn=3, rough=True)).tolist()
+        assert len(set(options)) == len(options) == Screen(best=5, drawn=3, rough=True).size == 8
         assert not set(options) & set(taken.tolist())
         assert set(options) <= set(task.choices[0].tolist())
         assert (task.budget.spent > 0) == (measure == "partials")
-        few = task.options(0, base, task.choices[0][:-8], Screen(rough=5, drawn=3))
+        few = task.options(0, base, task.choices[0][:-8], Screen(best=5, drawn=3, rough=True))
         assert few.tolist() == task.choices[0][-8:].tolist()
 
 
