@@ -51,13 +51,13 @@ def genetic(
     .. [1] C. E. Cella, Orchidea: a comprehensive framework for target-based computer-assisted dynamic orchestration,
        Journal of New Music Research 50, 2021: population 500, 300 generations, crossover 0.8, mutation 0.01.
     """
-    people = random_notes(task, population, rest)
+    people = random_assignments(task, population, rest)
     if start is not None:
         people[: len(start)] = start[:population]
     best, best_score = people[0], float("inf")
     with suppress(OutOfBudget):
         for _ in range(generations):
-            people = valid(task, people)
+            people = repaired(task, people)
             scores = task.score(task.mixture(people), task.cost(people))
             top = int(scores.argmin())
             if scores[top] < best_score:
@@ -68,7 +68,7 @@ def genetic(
     return best
 
 
-def random_notes(task: Task, count: int, rest: float) -> torch.Tensor:
+def random_assignments(task: Task, count: int, rest: float) -> torch.Tensor:
     """Return assignments drawn at random [count, players]: any of each player's notes, or, by chance `rest`, a rest."""
     columns = []
     for p, choices in enumerate(task.choices):
@@ -93,10 +93,10 @@ def _children(
     second = (torch.rand(count, players, generator=task.generator) < 0.5) & crossed
     children = torch.where(second, people[parents[1]], people[parents[0]])
     mutated = torch.rand(count, players, generator=task.generator) < mutation
-    return torch.where(mutated, random_notes(task, count, rest), children)
+    return torch.where(mutated, random_assignments(task, count, rest), children)
 
 
-def valid(task: Task, people: torch.Tensor) -> torch.Tensor:
+def repaired(task: Task, people: torch.Tensor) -> torch.Tensor:
     """Return people in which no two players have the same recording, and between min_notes and max_notes play."""
     for p in range(1, people.shape[1]):
         twice = (people[:, :p] == people[:, p : p + 1]).any(1)
@@ -105,7 +105,7 @@ def valid(task: Task, people: torch.Tensor) -> torch.Tensor:
         few = ((people != task.rest).sum(1) < task.min_notes)[:, None]
         if not few.any():
             break
-        people = torch.where(few & (people == task.rest), random_notes(task, len(people), 0.0), people)
+        people = torch.where(few & (people == task.rest), random_assignments(task, len(people), 0.0), people)
     order = torch.rand(people.shape, generator=task.generator) - (people == task.rest).float() * 2
     for p in task.must_play:
         order[:, p] = 2

@@ -15,7 +15,7 @@ from .library import NoteLibrary
 from .spectra import Bands, Resolutions
 
 CHUNK = 320_000  # numbers of the views that are compared at a time: so many stay in a processor's cache
-FINAL = 24  # notes that a rough comparison leaves for a finer one
+FINALISTS = 24  # notes that a rough comparison leaves for a finer one
 
 Progress = Callable[[int, float, float], object]
 Found = dict[tuple[int, ...], tuple[float, torch.Tensor]]  # notes to score and assignment
@@ -283,7 +283,7 @@ class Task:
         fit = self.fit(choices, base).argsort(descending=True)
         order = self._roughly(0, choices, base).argsort(stable=True)
         places = torch.minimum(fit.argsort(), order.argsort())
-        choices = choices[places.argsort(stable=True)[:FINAL]]
+        choices = choices[places.argsort(stable=True)[:FINALISTS]]
         return choices[self._roughly(1, choices, base).argsort(stable=True)[:count]]
 
     def _roughly(self, level: int, choices: torch.Tensor, base: torch.Tensor) -> torch.Tensor:

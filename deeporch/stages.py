@@ -6,14 +6,14 @@ until nothing gets better; `explore` takes them in turn until the budget is spen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from .genetic import random_notes, valid
+from .genetic import random_assignments, repaired
 from .pitches import DYNAMICS
 from .search import OutOfBudget, Screen, Task
 
@@ -326,17 +326,17 @@ def disturb(task: Task, assignment: torch.Tensor, notes: int) -> torch.Tensor:
 def cross(task: Task, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Return an assignment in which each player has what he has in one or in the other, as chance decides."""
     first = torch.rand(len(one), generator=task.generator) < 0.5
-    return valid(task, torch.where(first, one, other)[None])[0]
+    return repaired(task, torch.where(first, one, other)[None])[0]
 
 
-def explore(task: Task, starts: Iterable[torch.Tensor] = (), *, patience: int = PATIENCE) -> None:
+def explore(task: Task, *, patience: int = PATIENCE) -> None:
     """Refine several starts, then cross or disturb the best and refine again, until the budget is spent.
 
     A memetic algorithm [1]_ of few solutions, most of whose children are those of an iterated local search [2]_: the
     best one, disturbed. It starts from what pursuit finds and from notes drawn at random, since pursuit leads into the
     same dead end every time. Each refinement screens notes by their fit or by rough comparisons, as chance decides:
     one wanders, the other descends. After `patience` children in a row that gained nothing all notes of all players
-    are compared, once. `starts` are further assignments to refine. All that was found is kept in the task.
+    are compared, once. All that was found is kept in the task.
 
     References
     ----------
@@ -346,8 +346,8 @@ def explore(task: Task, starts: Iterable[torch.Tensor] = (), *, patience: int = 
     """
     pool: list[tuple[torch.Tensor, float]] = []
     try:
-        drawn = (valid(task, random_notes(task, 1, 0.5))[0] for _ in range(STARTS))
-        for start in (*starts, pursue(task), *drawn):
+        drawn = (repaired(task, random_assignments(task, 1, 0.5))[0] for _ in range(STARTS))
+        for start in (pursue(task), *drawn):
             _join(pool, refine(task, start, screen=_screen(task)))
         idle, thorough = 0, False
         while idle < patience or not thorough:

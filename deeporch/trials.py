@@ -66,7 +66,7 @@ METHODS: dict[str, tuple[Callable[[Task], object], int | None]] = {  # and how m
     "plain genetic": (plain_genetic, None),
     "ours": (search, TENTH),
 }
-CERTAIN = ("best single note", "orthogonal pursuit", "network only")  # draw nothing, so that one seed tells all
+DETERMINISTIC = ("best single note", "orthogonal pursuit", "network only")  # draw nothing, so that one seed tells all
 
 
 def compare_methods(
@@ -120,7 +120,7 @@ def compare_methods(
         if recognizer is not None:
             runs["network only"] = (lambda task: network_only(task, ask(task, recognizer)), None)
         for method, (run, limit) in runs.items():
-            for seed in seeds[:1] if method in CERTAIN else seeds:
+            for seed in seeds[:1] if method in DETERMINISTIC else seeds:
                 row = {"target": name, "measure": measure.name, "method": method, "seed": seed, "setup": setup}
                 rows.append(row | _search(task, sound, run, Budget(limit), seed=seed))
     return pd.DataFrame(rows)

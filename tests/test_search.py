@@ -10,7 +10,7 @@ from deeporch.distances import DISTANCES, average
 from deeporch.genetic import genetic
 from deeporch.mixtures import Classes
 from deeporch.orchestra import candidates
-from deeporch.search import FINAL, Budget, OutOfBudget, Screen, Task
+from deeporch.search import FINALISTS, Budget, OutOfBudget, Screen, Task
 from deeporch.stages import (
     POOL,
     ROUGHLY,
@@ -144,7 +144,7 @@ def test_rough_comparisons_are_a_race_and_count_as_parts(chord, tiny_library, me
 
     fit = task.fit(choices, base).argsort(descending=True).argsort()
     rank = compared(coarse, first, choices).argsort().argsort()
-    best = choices[torch.minimum(fit, rank).argsort(stable=True)[:FINAL]]
+    best = choices[torch.minimum(fit, rank).argsort(stable=True)[:FINALISTS]]
     expected = best[compared(fine, second, best).argsort()[:3]]
     assert task.nearest(choices, base, 3).tolist() == expected.tolist()
     parts = len(choices) / coarse + len(best) / fine
