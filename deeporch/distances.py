@@ -120,7 +120,7 @@ def level_difference(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor
 
 def framewise(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
     """Return the mean absolute difference of the levels of each slot in turn, in dB, averaged over time."""
-    lengths = torch.tensor(np.diff(EDGES)[: target.shape[-2]], dtype=torch.float32)
+    lengths = torch.tensor(np.diff(EDGES)[: target.shape[-2]], dtype=torch.float32, device=target.device)
     target, sounds = (decibels(x / lengths[:, None]) for x in (target, sounds))
     return (target - sounds).abs().mean(-1) @ (lengths / lengths.sum())
 

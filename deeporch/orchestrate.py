@@ -62,6 +62,7 @@ def orchestrate(
     stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
     seed: int = 0,
+    device: str = "cpu",
 ) -> list[Solution]:
     """Return orchestrations of a sound: which player plays which note so that together they come close to it.
 
@@ -118,6 +119,8 @@ def orchestrate(
         Called often with evaluations so far, best distance (with the notes' costs), share of the budget spent (0 to 1).
     seed : int
         Of the search.
+    device : {"cpu", "cuda", "auto"}
+        Where candidates are compared; what is heard is compared on the processor.
 
     Returns
     -------
@@ -137,8 +140,9 @@ def orchestrate(
     >>> solutions[0].to_musicxml("bell.musicxml")  # doctest: +SKIP
     """
     from .recognizer import Recognizer  # here, so that `python -m deeporch.recognizer` does not warn
+    from .training import pick_device
 
-    measure = get_distance(distance)
+    measure, compared_on = get_distance(distance), pick_device(device)
     players = parse_orchestra(orchestra, notes)
     _check_options(solutions, diversity, min_notes, max_notes, len(players), partial_filter, evaluations, seconds)
     sound = read_target(target, sample_rate, notes.sample_rate)
@@ -157,7 +161,7 @@ def orchestrate(
             cents = cents_off(notes.table["midi"].to_numpy(), partials) if retune else None
             task = Task(
                 part, notes, choices, measure, seconds=end - begin, cents=cents, must_play=must_play, budget=budget,
-                seed=seed + k, **limits,
+                seed=seed + k, device=compared_on, **limits,
             )  # fmt: skip
             if recognizer is not None:
                 propose(task, recognizer)
@@ -252,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=None, help="longest time of the search")
     parser.add_argument("--seed", type=int, default=0, help="of the search")
+    parser.add_argument("--device", default="cpu", help="where candidates are compared: cpu (default), cuda or auto")
     return parser
 
 

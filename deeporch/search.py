@@ -15,6 +15,7 @@ from .library import NoteLibrary
 from .spectra import Bands, Resolutions
 
 CHUNK = 320_000  # numbers of the views that are compared at a time: so many stay in a processor's cache
+ON_GPU = 100  # times as many there
 FINALISTS = 24  # notes that a rough comparison leaves for a finer one
 
 Progress = Callable[[int, float, float], object]
@@ -127,6 +128,8 @@ class Task:
         Default: none.
     seed : int
         Of everything that is drawn.
+    device : str or torch.device
+        Where energies are kept, added and compared. Assignments and scores are on the processor.
     """
 
     def __init__(
@@ -144,6 +147,7 @@ class Task:
         max_notes: int | None = None,
         budget: Budget | None = None,
         seed: int = 0,
+        device: str | torch.device = "cpu",
     ) -> None:
         self.measure, self.notes = measure, notes
         self.rows = np.unique(np.concatenate(choices))
@@ -151,9 +155,9 @@ class Task:
         self.cents = np.zeros(len(notes)) if cents is None else cents
         if cents is not None and isinstance(measure.energy, Bands | Resolutions):
             energy = measure.energy.retuned(energy, cents[self.rows])
-        views = measure.view(energy)
+        views, self.device = measure.view(energy).to(device), torch.device(device)
         self.shape = views.shape[1:]
-        self.views = torch.cat([views.flatten(1), torch.zeros(1, views[0].numel())])
+        self.views = torch.cat([views.flatten(1), views.new_zeros(1, views[0].numel())])
         self.rest = len(self.rows)
         self.choices = [torch.from_numpy(np.searchsorted(self.rows, rows)) for rows in choices]
         kinds = [tuple(each.tolist()) for each in self.choices]
@@ -174,7 +178,7 @@ class Task:
         """Take another target [samples] of the same duration; what was found and what a network heard is forgotten."""
         self.sound = target
         view = self.measure.view(self.measure.energy(target[None], self.seconds))
-        self.target, self.wanted = view[0], self.measure.seen(view)[0]
+        self.target, self.wanted = view[0].to(self.device), self.measure.seen(view)[0].to(self.device)
         self.prior: torch.Tensor | None = None  # [candidates], added to `fit`
         self.costs = torch.full((self.rest + 1,), math.log1p(self.note_cost))  # of each candidate; see `cost`
         self.costs[self.rest] = 0.0
@@ -184,12 +188,18 @@ class Task:
         self.best = float("inf")
 
     @property
+    def _chunk(self) -> int:
+        """How many candidates are compared at a time."""
+        return max(1, CHUNK * (1 if self.device.type == "cpu" else ON_GPU) // self.views.shape[1])
+
+    @property
     def silence(self) -> torch.Tensor:
         """The assignment in which all rest."""
         return torch.full((len(self.choices),), self.rest)
 
     def mixture(self, assignment: torch.Tensor) -> torch.Tensor:
         """Return the views of assignments [..., players], summed over players: [..., view]."""
+        assignment = assignment.to(self.device)
         if assignment.ndim == 2:
             return torch.nn.functional.embedding_bag(assignment, self.views, mode="sum")
         return self.views[assignment].sum(-2)
@@ -220,22 +230,20 @@ class Task:
         Each is one evaluation.
         """
         self.budget.check()
-        chunk = max(1, CHUNK // mixtures.shape[1])
-        parts = (self.measure.seen(part.view(-1, *self.shape)) for part in mixtures.split(chunk))
+        parts = (self.measure.seen(part.view(-1, *self.shape)) for part in mixtures.split(self._chunk))
         return self._count([self.measure.compare(self.wanted, part) for part in parts], costs)
 
     def alone(self) -> torch.Tensor:
         """Return the scores of every candidate by itself, as `score` does."""
         self.budget.check()
         if self._each is None:
-            chunk = max(1, CHUNK // self.views.shape[1])
-            views = self.views[:-1].view(-1, *self.shape).split(chunk)
+            views = self.views[:-1].view(-1, *self.shape).split(self._chunk)
             self._each = [self.measure.seen(part) for part in views]
         return self._count([self.measure.compare(self.wanted, part) for part in self._each], self.costs[:-1])
 
     def _count(self, parts: list[torch.Tensor], costs: torch.Tensor | float) -> torch.Tensor:
         """Join distances, multiply them by their costs, and count them."""
-        scores = torch.cat(parts) * torch.as_tensor(costs).exp()
+        scores = torch.cat(parts).cpu() * torch.as_tensor(costs).exp()
         self.best = min(self.best, float(scores.min()))
         self.budget.spend(len(scores), self.best)
         return scores
@@ -292,12 +300,12 @@ class Task:
         bands, compare = self.measure.rough[level]
         mixtures = average(base.view(self.shape), bands) + self._averaged[level][choices]
         self.budget.spend(len(choices) / bands, self.best)
-        return compare(average(self.target, bands), mixtures) * self.costs[choices].exp()
+        return compare(average(self.target, bands), mixtures).cpu() * self.costs[choices].exp()
 
     def fit(self, choices: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         """Return how well notes match what a mixture lacks of the target: the correlation of matching pursuit."""
         target, base = (x.flatten().clamp(min=0).sqrt().sqrt() for x in (self.target, base))
         scale = (target @ base) / (base @ base).clamp(min=1e-20)
         missing = (target - scale * base).clamp(min=0)
-        fit = self._fit[choices] @ torch.nn.functional.normalize(missing, dim=0)
+        fit = (self._fit[choices] @ torch.nn.functional.normalize(missing, dim=0)).cpu()
         return fit if self.prior is None else fit + self.prior[choices]

@@ -200,7 +200,7 @@ def orthogonal_pursuit(task: Task) -> tuple[torch.Tensor, np.ndarray]:
     ----------
     .. [1] Y. C. Pati, R. Rezaiifar, P. S. Krishnaprasad, Orthogonal matching pursuit, Asilomar 1993.
     """
-    assignment, target = task.silence, task.target.flatten().numpy()
+    assignment, target = task.silence, task.target.flatten().cpu().numpy()
     power, base = np.zeros(len(assignment)), torch.zeros_like(task.views[0])
     while int((assignment != task.rest).sum()) < task.max_notes:
         pairs = [(p, task.options(p, base, assignment, None)) for p in _free_players(task, assignment)]
@@ -211,8 +211,8 @@ def orthogonal_pursuit(task: Task) -> tuple[torch.Tensor, np.ndarray]:
         if float(fit.max()) <= 0:
             break
         assignment[p] = options[int(fit.argmax())]
-        power, _ = nnls(task.views[assignment].T.numpy().astype(np.float64), target.astype(np.float64))
-        base = torch.from_numpy(power.astype(np.float32)) @ task.views[assignment]
+        power, _ = nnls(task.views[assignment].T.cpu().numpy().astype(np.float64), target.astype(np.float64))
+        base = torch.from_numpy(power.astype(np.float32)).to(task.device) @ task.views[assignment]
     gains = np.sqrt(power / max(power.max(), 1e-20))
     assignment[power <= 0] = task.rest
     quantised = _nearest_dynamics(task, assignment, gains)

@@ -154,6 +154,7 @@ def test_silent_or_broken_targets_are_told_apart(tiny_library, cache, tmp_path):
         ({"segments": [0.7, 0.2]}, "Segments begin at ascending times between 0 and"),
         ({"fixed": ["Vc C9"]}, "The fixed note 'Vc C9' is not in the library"),
         ({"recognizer": "nobody"}, "There is no checkpoint nobody"),
+        ({"device": "gpu7"}, "Unknown device 'gpu7': use 'auto', 'cpu' or 'cuda'"),
     ],
 )
 def test_options_that_cannot_be_used(tiny_library, sound, options, sentence):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from deeporch.distances import DISTANCES, average
 from deeporch.genetic import genetic
@@ -150,6 +151,24 @@ def test_rough_comparisons_are_a_race_and_count_as_parts(chord, tiny_library, me
     parts = len(choices) / coarse + len(best) / fine
     assert parts - 1 < task.budget.spent <= parts
     assert task.budget._part == pytest.approx(parts % 1, abs=1e-6)
+
+
+@pytest.mark.parametrize("measure", list(DISTANCES))
+def test_energies_may_be_on_a_gpu(chord, tiny_library, measure):
+    """Whether tensors of both devices ever meet: of a pretended GPU, whose tensors have a device and no numbers."""
+    task = task_of(chord, tiny_library, measure)
+    with FakeTensorMode(allow_non_fake_inputs=True) as pretended:
+        for name in ("views", "_fit", "target", "wanted"):
+            setattr(task, name, pretended.from_tensor(getattr(task, name)).to("cuda"))
+        task._averaged = [pretended.from_tensor(views).to("cuda") for views in task._averaged]
+        task.device = torch.device("cuda")
+        base, choices = task.mixture(task.silence), task.choices[0]
+        candidates = base + task.views[choices]
+        assert candidates.device.type == task.mixture(torch.stack([task.silence] * 2)).device.type == "cuda"
+        assert task.measure.compare(task.wanted, candidates.view(-1, *task.shape)).device.type == "cuda"
+        assert task.fit(choices, base).device.type == "cpu"
+        for level in range(len(task.measure.rough)):
+            assert task._roughly(level, choices, base).device.type == "cpu"
 
 
 def test_rough_comparisons_find_the_missing_note(chord, tiny_library):
