@@ -14,6 +14,7 @@ ARGS      ?=
 
 VENV := .venv
 PY   := $(VENV)/bin/python
+CLI  := $(PY) -m deeporch
 DONE := $(VENV)/.done
 PIP  := $(PY) -m pip install --disable-pip-version-check --no-compile
 UV   := uv==0.13.9
@@ -30,7 +31,7 @@ help: ## This list
 setup: $(DONE) ## Make .venv and install everything in it (once, a few minutes)
 
 run: $(DONE) ## Run the notebooks without a browser; results go to runs/
-	@$(PY) -m deeporch.runs --profile $(PROFILE) $(NOTEBOOKS) $(ARGS)
+	@$(PY) -m deeporch.runner.run --profile $(PROFILE) $(NOTEBOOKS) $(ARGS)
 
 test: $(DONE) lint ## Check everything: style, modules, every notebook from top to bottom, widgets in a browser
 	@status=0; \
@@ -47,22 +48,23 @@ UPLOADS := --ServerApp.tornado_settings="{'websocket_max_message_size': 10485760
 
 orchestrate: $(DONE) ## Orchestrate a sound: make orchestrate TARGET=bell.wav
 	@test -n "$(TARGET)" || { echo "Name the sound: make orchestrate TARGET=bell.wav." >&2; exit 2; }
-	@$(PY) -m deeporch.orchestrate "$(TARGET)" $(ARGS)
+	@$(PY) -m deeporch.orchestration.orchestrate "$(TARGET)" $(ARGS)
 
 bench: $(DONE) ## Measure how fast mixtures and features are made
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
 
 figures: $(DONE) ## Redraw every figure, their gallery and the README's table from figures/*.csv
-	@$(PY) -m deeporch.plots $(ARGS)
-	@$(PY) -m deeporch.gallery
-	@$(PY) -m deeporch.report
+	@$(PY) -m deeporch.plots.study $(ARGS)
+	@$(PY) -m deeporch.plots.gallery
+	@$(PY) -m deeporch.plots.tables
 
 five-minutes: $(DONE) ## Train a recognizer for five minutes and compare it with the study
-	@$(PY) -m deeporch.train_recognizer $(ARGS)
+	@$(PY) -m deeporch.recognition.train $(ARGS)
 
-lint: $(DONE) ## Style only (ruff)
+lint: $(DONE) ## Style (ruff), and that upper layers import lower ones only (import-linter)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(VENV)/bin/lint-imports --no-cache
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------
 # .done is written last, so that a set-up that was stopped starts again; .installing stays behind when it was stopped
@@ -72,8 +74,8 @@ lint: $(DONE) ## Style only (ruff)
 # all, even where PYTHONDONTWRITEBYTECODE would have every notebook compile them again.
 
 WARM_UP := import importlib, pkgutil, ipykernel.kernelapp, papermill, torch, deeporch; \
-    [importlib.import_module("deeporch." + module.name) for module in pkgutil.iter_modules(deeporch.__path__)]; \
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)]); deeporch.compiled.warm_up()
+    [importlib.import_module(module.name) for module in pkgutil.walk_packages(deeporch.__path__, "deeporch.") if "__main__" not in module.name]; \
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)]); deeporch.mixtures.mixing.warm_up()
 
 $(DONE): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \

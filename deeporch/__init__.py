@@ -26,102 +26,11 @@ And from the other end, from a sound to a score::
 
 Here it flows: target -> segments -> stages -> ranking -> solutions -> score, export.
 
-Without Python: ``make lab`` opens the notebooks, ``python -m deeporch.orchestrate bell.wav -o bell`` writes every file
+Without Python: ``make lab`` opens the notebooks, ``deeporch orchestrate bell.wav -o bell`` writes every file
 of an orchestration. To add a network, a feature or a library of notes, see CONTRIBUTING.md.
 """
 
-from .audit import audit
-from .augment import SpecAugment
-from .checkpoints import load_checkpoint, save_checkpoint
-from .constantq import ConstantQ
-from .distances import DISTANCES, distance
-from .environment import describe_device, environment
-from .features import Mel, get_features
-from .library import NoteLibrary, combine, load_library
-from .metrics import (
-    Scores,
-    confusion,
-    exact_match,
-    family_confusion,
-    k_of_n,
-    k_of_n_form,
-    kinds_of_error,
-    mistakes,
-    per_instrument,
-    recall_by_doubling,
-    score,
-    study_form,
-    top_n,
-    top_n_recall,
-)
-from .mixtures import Classes, Mixtures, Split, chance_recall, split
-from .models import CNN, build, count_parameters
-from .notebooks import record
-from .orchestrate import orchestrate
-from .pitches import midi_to_pitch, pitch_to_midi
-from .pitchnet import PitchNet
-from .recognizer import Heard, Recognizer
-from .recolour import Recoloured
-from .results import Results, load_results, published, published_value
-from .training import History, Training, evaluate, fit, pick_device, predict
-from .varied import VariedMixtures
+import lazy_loader
 
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"
-
-__all__ = [
-    "CNN",
-    "DISTANCES",
-    "Classes",
-    "ConstantQ",
-    "Heard",
-    "History",
-    "Mel",
-    "Mixtures",
-    "NoteLibrary",
-    "PitchNet",
-    "Recognizer",
-    "Recoloured",
-    "Results",
-    "Scores",
-    "SpecAugment",
-    "Split",
-    "Training",
-    "VariedMixtures",
-    "audit",
-    "build",
-    "chance_recall",
-    "combine",
-    "confusion",
-    "count_parameters",
-    "describe_device",
-    "distance",
-    "environment",
-    "evaluate",
-    "exact_match",
-    "family_confusion",
-    "fit",
-    "get_features",
-    "k_of_n",
-    "k_of_n_form",
-    "kinds_of_error",
-    "load_checkpoint",
-    "load_library",
-    "load_results",
-    "midi_to_pitch",
-    "mistakes",
-    "orchestrate",
-    "per_instrument",
-    "pick_device",
-    "pitch_to_midi",
-    "predict",
-    "published",
-    "published_value",
-    "recall_by_doubling",
-    "record",
-    "save_checkpoint",
-    "score",
-    "split",
-    "study_form",
-    "top_n",
-    "top_n_recall",
-]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn.functional import one_hot
 
-from .mixtures import Classes
-from .pitches import INSTRUMENTS
+from .notes.instruments import INSTRUMENTS
+
+if TYPE_CHECKING:
+    from .mixtures.classes import Classes
 
 
 def check_tables(logits: torch.Tensor, targets: torch.Tensor) -> None:
@@ -259,3 +262,23 @@ def score(logits: torch.Tensor, targets: torch.Tensor, classes: Classes, *, seco
         per_instrument=per_instrument(logits, targets, classes),
         seconds=seconds,
     )
+
+
+def reliability(probabilities: torch.Tensor, targets: torch.Tensor, *, bins: int = 15) -> dict[str, np.ndarray]:
+    """Return the reliability diagram of the decisions in equal bins of probability.
+
+    Returns
+    -------
+    dict
+        ``probability`` (mean of each bin), ``share`` (how often it was right) and ``count``; empty bins are left out.
+    """
+    p, t = probabilities.flatten().double(), targets.flatten().double()
+    place = (p * bins).long().clamp(0, bins - 1)
+    count = torch.bincount(place, minlength=bins)
+    total, right = (torch.bincount(place, weights=w, minlength=bins) for w in (p, t))
+    kept = count > 0
+    return {
+        "probability": (total[kept] / count[kept]).numpy(),
+        "share": (right[kept] / count[kept]).numpy(),
+        "count": count[kept].numpy(),
+    }

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from .checks import check_choice
-from .files import atomic_path
 from .metrics import Scores, confusion, kinds_of_error
-from .mixtures import Mixtures
-from .training import History
+from .mixtures.mixtures import Mixtures
+from .util.checks import check_choice
+from .util.files import atomic_path
+
+if TYPE_CHECKING:
+    from .training import History
 
 LABELS = (
     "experiment", "setting", "model", "features", "n", "split", "classes", "seed",
@@ -170,14 +173,14 @@ def load_results(experiment: str, folder: str | Path | None = None) -> pd.DataFr
     path = Path(folder or ROOT / "figures") / f"{experiment}.csv"
     if not path.is_file():
         raise FileNotFoundError(
-            f"There are no results {path.name}: run `python -m deeporch.runs --profile laptop {experiment}` first."
+            f"There are no results {path.name}: run `deeporch run --profile laptop {experiment}` first."
         )
     return pd.read_csv(path, dtype={"item": str}, keep_default_na=False, na_values={"value": [""]})
 
 
 def published(experiment: str | None = None) -> pd.DataFrame:
     """Return the study's published numbers (experiment, n, quantity, item, value), of one experiment or all."""
-    table = pd.read_csv(ROOT / "data" / "published.csv", dtype={"item": str}, keep_default_na=False)
+    table = pd.read_csv(Path(__file__).with_name("published.csv"), dtype={"item": str}, keep_default_na=False)
     return table if experiment is None else table[table["experiment"] == experiment].reset_index(drop=True)
 
 

@@ -12,20 +12,20 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional
 
-from .checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
-from .checks import check_choice
-from .constantq import ConstantQ
-from .environment import environment
-from .features import CachedFeatures, Mel
-from .files import atomic_path
+from .features.augment import Recoloured
+from .features.cached import CachedFeatures
+from .features.constantq import ConstantQ
+from .features.mel import Mel
+from .losses import LOSSES, add_l1, compute_loss, split_weights
 from .metrics import Scores, count_right, score
-from .mixtures import Mixtures
-from .progress import progress
-from .recolour import Recoloured
+from .mixtures.mixtures import Mixtures
+from .models.checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
+from .util.checks import check_choice
+from .util.environment import environment, pick_device
+from .util.files import atomic_path
+from .util.progress import progress
 
-LOSSES = ("softmax", "bce", "focal", "asymmetric")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -90,25 +90,6 @@ class History:
         """Write the table atomically."""
         with atomic_path(path) as temporary:
             self.table.to_csv(temporary, index=False)
-
-
-def pick_device(device: str = "auto") -> torch.device:
-    """Return the device: ``"auto"`` is the GPU if there is one.
-
-    Raises
-    ------
-    ValueError
-        If a GPU is asked for and there is none, or the name is unknown.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"Unknown device {device!r}: use 'auto', 'cpu' or 'cuda'.") from None
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"Device {device!r} was asked for, but PyTorch finds no GPU: use 'auto' or 'cpu'.")
-    return torch.device(device)
 
 
 def fit(
@@ -381,52 +362,6 @@ class _Fit:
 def copy_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return a copy of a network's weights and statistics on the CPU, for ``load_state_dict``."""
     return {name: values.detach().cpu().clone() for name, values in model.state_dict().items()}
-
-
-def split_weights(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the parameters that L1 and L2 act on (matrices and kernels), and the others (biases, normalization)."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
-
-
-def add_l1(model: nn.Module, strength: float) -> None:
-    """Add the gradient of ``strength x sum |w|`` to each weight's gradient."""
-    for weight in split_weights(model)[0]:
-        if weight.grad is not None:
-            weight.grad.add_(weight.detach().sign(), alpha=strength)
-
-
-def compute_loss(logits: torch.Tensor, target: torch.Tensor, loss: str = "softmax") -> torch.Tensor:
-    """Return the batch's mean loss.
-
-    Parameters
-    ----------
-    logits, target : torch.Tensor
-        [batch, classes]; the target is multi-hot.
-    loss : {"softmax", "bce", "focal", "asymmetric"}
-        ``"softmax"``: cross-entropy of the softmax against multi-hot / N, in nats (the study). ``"bce"``: binary
-        cross-entropy of the sigmoids, averaged over classes (the follow-up). ``"focal"``: the same, summed over
-        classes, each weighted by the square of its error, so that what is easy counts less [1]_. ``"asymmetric"``:
-        summed likewise, but only absent classes are weighted, by their probability to the power of 4, less a margin of
-        0.05 [2]_.
-
-    References
-    ----------
-    .. [1] T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollár: Focal loss for dense object detection, ICCV 2017.
-    .. [2] T. Ridnik, E. Ben-Baruch, N. Zamir, A. Noy, I. Friedman, M. Protter, L. Zelnik-Manor: Asymmetric loss for
-       multi-label classification, ICCV 2021.
-    """
-    if loss == "softmax":
-        return functional.cross_entropy(logits, target / target.sum(1, keepdim=True).clamp(min=1))
-    if loss == "bce":
-        return functional.binary_cross_entropy_with_logits(logits, target)
-    heard = logits.sigmoid()
-    if loss == "focal":
-        each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        return ((target - heard).square() * each).sum(1).mean()
-    absent = (heard - 0.05).clamp(min=0)
-    right = target * functional.logsigmoid(logits)
-    return -(right + (1 - target) * absent**4 * torch.log1p(-absent.clamp(max=1 - 1e-6))).sum(1).mean()
 
 
 @torch.inference_mode()

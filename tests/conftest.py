@@ -8,13 +8,13 @@ import pytest
 import torch
 from tones import ENVELOPES, LEVELS, harmonic_tone
 
-from deeporch.constantq import ConstantQ
-from deeporch.library import NoteLibrary, load_library
-from deeporch.mixtures import Classes
-from deeporch.models import build
-from deeporch.pitches import midi_to_pitch
-from deeporch.recognizer import Recognizer
-from deeporch.sources.soundfont import default_soundfont
+from deeporch.features.constantq import ConstantQ
+from deeporch.mixtures.classes import Classes
+from deeporch.models.build import build
+from deeporch.notes.instruments import midi_to_pitch
+from deeporch.notes.library import NoteLibrary, load_library
+from deeporch.notes.sources.soundfont import default_soundfont
+from deeporch.recognition.recognizer import Recognizer
 
 
 def pytest_collection_modifyitems(items):

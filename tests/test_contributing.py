@@ -10,7 +10,9 @@ import soundfile
 import torch
 
 import deeporch as do
-from deeporch import features, library, models
+from deeporch.features import registry
+from deeporch.models import build
+from deeporch.notes import library
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -38,7 +40,7 @@ def test_there_are_three_and_each_is_short():
 
 
 def test_a_model(monkeypatch, tmp_path, capsys):
-    space = run(SECTIONS["Add a model"], [(models, "MODELS")], monkeypatch)
+    space = run(SECTIONS["Add a model"], [(build, "MODELS")], monkeypatch)
     chance = 2 / len(space["classes"])
     recall = float(capsys.readouterr().out.split()[-1])
     assert recall > 5 * chance, "it learns"
@@ -52,13 +54,13 @@ def test_a_model(monkeypatch, tmp_path, capsys):
 
 
 def test_a_feature(monkeypatch, tmp_path, capsys):
-    tables = [(features, "FEATURES"), (features, "KINDS")]
+    tables = [(registry, "FEATURES"), (registry, "KINDS")]
     space = run(SECTIONS["Add a feature"], tables, monkeypatch)
     assert "[2, 1, 12, 32]" in capsys.readouterr().out
     picture = do.get_features("chroma").of(space["mixtures"], [0])[0, 0].mean(1)
     played = space["notes"].table["midi"].iloc[space["mixtures"].indices[0].tolist()] % 12
     assert set(picture.topk(2).indices.tolist()) == set(played)
-    monkeypatch.setattr(models, "KINDS", features.KINDS)
+    monkeypatch.setattr(build, "KINDS", registry.KINDS)
     model = do.build("cnn", space["mixtures"].classes, features="chroma", channels=(4,), last=4, hidden=8)
     do.save_checkpoint(tmp_path / "chroma.safetensors", model)
     assert do.load_checkpoint(tmp_path / "chroma.safetensors").features == space["Chroma"]()
@@ -67,7 +69,7 @@ def test_a_feature(monkeypatch, tmp_path, capsys):
 def test_a_source(monkeypatch, tmp_path, cache):
     path = tmp_path / "folders.py"
     path.write_text(SECTIONS["Add a source of notes"], encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("deeporch.sources.folders", path)
+    spec = importlib.util.spec_from_file_location("deeporch.notes.sources.folders", path)
     source = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(source)
     monkeypatch.setattr(library, "SOURCES", library.SOURCES | {"folders": source})

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from deeporch.checkpoints import load_checkpoint
-from deeporch.features import Mel
-from deeporch.library import load_library
+from deeporch.features.mel import Mel
 from deeporch.metrics import study_form
-from deeporch.mixtures import Classes, Mixtures, chance_recall, split
-from deeporch.models import build
+from deeporch.mixtures.classes import Classes
+from deeporch.mixtures.mixtures import Mixtures
+from deeporch.mixtures.sampling import chance_recall
+from deeporch.mixtures.splits import split
+from deeporch.models.build import build
+from deeporch.models.checkpoints import load_checkpoint
+from deeporch.notes.library import load_library
 from deeporch.training import evaluate, fit
 
 pytestmark = pytest.mark.real

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deeporch.notebooks import read_metrics
+from deeporch.runner.notebooks import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -16,7 +16,7 @@ def metrics(tmp_path_factory):
     """The metrics of notebooks 01 and 02, run as `make run` runs them."""
     folder = tmp_path_factory.mktemp("run") / "out"
     names = ("01_cnn_instruments", "02_cnn_one_class_per_file")
-    command = [sys.executable, "-m", "deeporch.runs", "--profile", "quick", "--out", str(folder), *names]
+    command = [sys.executable, "-m", "deeporch", "run", "--profile", "quick", "--out", str(folder), *names]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return {name[:2]: read_metrics(folder / f"{name}.ipynb") for name in names}

@@ -23,7 +23,7 @@ from deeporch.metrics import (
     top_n,
     top_n_recall,
 )
-from deeporch.mixtures import Classes
+from deeporch.mixtures.classes import Classes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from deeporch.metrics import score
-from deeporch.mixtures import Classes, Mixtures
+from deeporch.mixtures.classes import Classes
+from deeporch.mixtures.mixtures import Mixtures
 from deeporch.results import COLUMNS, LABELS, Results, load_results, published, published_value
 from deeporch.training import History
 
@@ -135,7 +136,7 @@ def test_runs_are_appended(results, scores, test_set):
 
 
 def test_an_experiment_without_results(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no results 03_resnet\.csv: run `python -m deeporch\.runs --profile"):
+    with pytest.raises(FileNotFoundError, match=r"no results 03_resnet\.csv: run `deeporch run --profile"):
         load_results("03_resnet", tmp_path)
     assert Results("x", data="d", profile="p", device="c").table.empty
 

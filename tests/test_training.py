@@ -14,13 +14,17 @@ import torch
 from tones import ENVELOPES, harmonic_tone
 from torch import nn
 
-from deeporch.checkpoints import load_checkpoint, read_card, read_tensors
-from deeporch.features import Mel
-from deeporch.library import NoteLibrary
+from deeporch.features.mel import Mel
+from deeporch.losses import add_l1, compute_loss, split_weights
 from deeporch.metrics import score
-from deeporch.mixtures import Classes, Mixtures, chance_recall
-from deeporch.models import build
-from deeporch.training import History, Training, add_l1, compute_loss, evaluate, fit, pick_device, split_weights
+from deeporch.mixtures.classes import Classes
+from deeporch.mixtures.mixtures import Mixtures
+from deeporch.mixtures.sampling import chance_recall
+from deeporch.models.build import build
+from deeporch.models.checkpoints import load_checkpoint, read_card, read_tensors
+from deeporch.notes.library import NoteLibrary
+from deeporch.training import History, Training, evaluate, fit
+from deeporch.util.environment import pick_device
 
 SMALL = Mel(n_mels=32, frames=24, scale="log")
 SIZES = {"hidden": 32, "channels": (4, 8), "last": 8}

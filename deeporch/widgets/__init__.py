@@ -4,11 +4,16 @@ Each widget is an ipywidgets box with a few public attributes, which code can re
 without a page as well. Nothing plays by itself, and what goes wrong is said in a sentence.
 """
 
-from .ear_test import EarTest
-from .mixture_explorer import MixtureExplorer
-from .orchestration_explorer import OrchestrationExplorer
-from .placed import Placed
-from .sound import player
-from .training_monitor import TrainingMonitor
+import lazy_loader
 
-__all__ = ["EarTest", "MixtureExplorer", "OrchestrationExplorer", "Placed", "TrainingMonitor", "player"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "audio": ["player"],
+        "ear_test": ["EarTest"],
+        "mixture_explorer": ["MixtureExplorer"],
+        "note_controls": ["Placed"],
+        "orchestration_explorer": ["OrchestrationExplorer"],
+        "training_monitor": ["TrainingMonitor"],
+    },
+)

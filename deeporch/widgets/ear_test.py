@@ -10,15 +10,16 @@ import ipywidgets
 import pandas as pd
 import traitlets
 
-from ..files import write_text
-from ..library import NoteLibrary, load_library
-from ..mixtures import Classes, Mixtures
-from ..pitches import INSTRUMENTS, instrument_order
-from ..recognizer import Recognizer
-from . import pictures
+from ..mixtures.classes import Classes
+from ..mixtures.mixtures import Mixtures
+from ..notes.instruments import INSTRUMENTS, instrument_order
+from ..notes.library import NoteLibrary, load_library
+from ..plots import svg
+from ..recognition.recognizer import Recognizer
+from ..util.files import write_text
+from .audio import audio_element, download_link
+from .background import NONE_THERE, Networks
 from .controls import Chips, Message, Room, Slider, button, choice, row
-from .networks import NONE_THERE, Networks
-from .sound import audio_element, download_link
 
 COLUMNS = (
     "round", "n", "seed", "instruments", "notes", "your_guess", "you", "network_name", "network_guess", "network",
@@ -197,6 +198,6 @@ def _marked(said: Sequence[str], truth: Sequence[str]) -> str:
     """Return table cells of the instruments that were named, right (✓) and wrong (✗) marked."""
     cells = ""
     for name in said:
-        mark, colour = ("✓", pictures.RIGHT) if name in truth else ("✗", pictures.WRONG)
+        mark, colour = ("✓", svg.RIGHT) if name in truth else ("✗", svg.WRONG)
         cells += f'<td style="padding:0 .8em"><b style="color:{colour}">{mark}</b> {escape(name)}</td>'
     return cells

@@ -10,18 +10,18 @@ import ipywidgets
 import torch
 import traitlets
 
-from ..features import FEATURES, get_features
-from ..library import SOURCES, NoteLibrary, load_library
-from ..mixtures import SAMPLES, Classes, Mixtures
-from ..pitches import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch
-from ..recognizer import Heard, Recognizer
-from . import pictures, placed
+from ..features.registry import FEATURES, get_features
+from ..mixtures.classes import Classes
+from ..mixtures.mixtures import SAMPLES, Mixtures
+from ..notes.instruments import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch
+from ..notes.library import SOURCES, NoteLibrary, load_library
+from ..plots import svg
+from ..recognition.recognizer import Heard, Recognizer
+from . import note_controls
+from .audio import audio_element, download_link
+from .background import NONE_THERE, Networks, Work
 from .controls import Chips, Message, Room, Slider, button, choice, row
-from .networks import NONE_THERE, Networks
-from .placed import Placed
-from .placed_row import PlacedRow
-from .sound import audio_element, download_link
-from .work import Work
+from .note_controls import Placed, PlacedRow
 
 MOST = 10  # notes
 
@@ -135,12 +135,12 @@ class MixtureExplorer(Room):
 
     def save(self, path: str | Path) -> Path:
         """Write the mixture as WAV and its labels as JSON beside it; return the WAV's path."""
-        return placed.save(self.notes, self.placed, path)
+        return note_controls.save(self.notes, self.placed, path)
 
     @property
     def truth(self) -> list[tuple[str, str]]:
         """(instrument, pitch) of the notes that sound."""
-        return placed.names(self.notes, placed.audible(self.placed))
+        return note_controls.names(self.notes, note_controls.audible(self.placed))
 
     def _use(self, notes: NoteLibrary) -> None:
         """Take another library, and draw from it."""
@@ -222,9 +222,9 @@ class MixtureExplorer(Room):
             return
         with self.message.catching():
             self._saved.value = ""
-            self.audio = placed.mix(self.notes, self.placed)
+            self.audio = note_controls.mix(self.notes, self.placed)
             self._show_rows()
-            if not placed.audible(self.placed):
+            if not note_controls.audible(self.placed):
                 self.heard = {}
                 self._player.value = self._seen.value = self._answers.value = ""
                 self.message.text = "No note sounds: add one, or unmute one."
@@ -237,14 +237,14 @@ class MixtureExplorer(Room):
 
     def picture(self) -> str:
         """Return the waveform, the mel spectrogram and the constant-Q transform with the notes' partials, as HTML."""
-        lines = placed.partials(self.notes, self.placed)
-        seen = [pictures.waveform(self.audio, self.notes.sample_rate)]
+        lines = note_controls.partials(self.notes, self.placed)
+        seen = [svg.waveform(self.audio, self.notes.sample_rate)]
         for name in ("logmel128", "cqt24"):
             features = replace(get_features(name), sample_rate=self.notes.sample_rate)
             picture = self.networks.pictures(features, self.audio[None])[0]
             if name == "logmel128":  # from decibels above a fixed floor to decibels below the maximum
                 picture = 1 - (picture.max() - picture) * 100 / 80
-            seen.append(pictures.spectrogram(FEATURES[name], picture, lines))
+            seen.append(svg.spectrogram(FEATURES[name], picture, lines))
         return f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(seen)}</div>'
 
     def _ask(self) -> None:
@@ -253,7 +253,7 @@ class MixtureExplorer(Room):
             name: self.networks.hear(name, self.audio, self.notes.sample_rate, len(truth))
             for name in self.chosen_networks
         }
-        bars = [pictures.heard_bars(heard, truth, title=name) for name, heard in self.heard.items()]
+        bars = [svg.heard_bars(heard, truth, title=name) for name, heard in self.heard.items()]
         none = "" if self.networks.names else f"<p>{NONE_THERE}</p>"
         self._answers.value = f'<div style="display:flex;flex-wrap:wrap">{"".join(bars)}</div>{none}'
 
@@ -274,7 +274,7 @@ class MixtureExplorer(Room):
 
     def _offer(self) -> None:
         with self.message.catching():
-            wav, labels = placed.files(self.notes, self.placed)
+            wav, labels = note_controls.files(self.notes, self.placed)
             self._saved.value = download_link(wav, "mixture.wav", "audio/wav", "mixture.wav") + download_link(
                 labels.encode(), "mixture.json", "application/json", "mixture.json"
             )

@@ -14,17 +14,17 @@ import soundfile
 import torch
 import traitlets
 
-from ..distances import DISTANCES
-from ..library import NoteLibrary, load_library
-from ..orchestrate import orchestrate, read_target
-from ..pitches import INSTRUMENTS, instrument_order
-from ..recognizer import Recognizer
-from ..solutions import Solution, SolutionNote
-from . import pictures
+from ..notes.instruments import INSTRUMENTS, instrument_order
+from ..notes.library import NoteLibrary, load_library
+from ..orchestration.distances import DISTANCES
+from ..orchestration.orchestrate import orchestrate
+from ..orchestration.solution import Solution, SolutionNote
+from ..orchestration.target import read_target
+from ..plots import svg
+from ..recognition.recognizer import Recognizer
+from .audio import download_link, encode, matched
+from .background import EVERY, Networks, Work
 from .controls import Chips, Message, Room, Slider, Switch, button, choice, row, toggle
-from .networks import Networks
-from .sound import download_link, encode, matched
-from .work import EVERY, Work
 
 KINDS = {  # of file: how it is written, its type, and its ending
     "WAV": ("to_wav", "audio/wav", "wav"),
@@ -254,7 +254,7 @@ class OrchestrationExplorer(Room):
         compared, best = zip(*points, strict=True) if points else ((), ())
         line = ("best", compared, best)
         label = f"distance ({self.distance}) with the notes' costs"
-        self._curve.value = pictures.curves([line], xlabel="mixtures compared", ylabel=label)
+        self._curve.value = svg.curves([line], xlabel="mixtures compared", ylabel=label)
 
     def _show(self) -> None:
         """Show the target and the solutions anew."""

@@ -13,12 +13,12 @@ import traitlets
 from IPython import get_ipython
 from torch import nn
 
-from ..mixtures import Mixtures
-from ..progress import told
+from ..mixtures.mixtures import Mixtures
+from ..plots import svg
 from ..training import History, copy_weights, fit
-from . import pictures
+from ..util.progress import told
+from .background import Work
 from .controls import Message, Room, button, row
-from .work import Work
 
 
 class TrainingMonitor(Room):
@@ -154,11 +154,9 @@ class TrainingMonitor(Room):
             x = list(epochs)
             if what in state and (not epochs or within > epochs[-1]):
                 x, train = [*epochs, round(within, 2)], [*train, scale * state[what]]
-            parts.append(
-                pictures.curves([("training", x, train), ("test", epochs, valid)], xlabel="epoch", ylabel=label)
-            )
+            parts.append(svg.curves([("training", x, train), ("test", epochs, valid)], xlabel="epoch", ylabel=label))
         rates = [row["mixtures_per_second"] for row in rows]
-        parts.append(pictures.curves([("", epochs, rates)], xlabel="epoch", ylabel="mixtures/s"))
+        parts.append(svg.curves([("", epochs, rates)], xlabel="epoch", ylabel="mixtures/s"))
         self._curves.value = f'<div style="display:flex;flex-wrap:wrap">{"".join(parts)}</div>'
 
 

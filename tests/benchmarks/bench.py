@@ -33,13 +33,14 @@ import soundfile
 import torch
 import torchaudio
 
-from deeporch.constantq import ConstantQ
-from deeporch.environment import describe_device, environment
-from deeporch.features import Mel
-from deeporch.files import atomic_path
-from deeporch.library import NoteLibrary, load_library
-from deeporch.mixtures import SAMPLES, Classes, Mixtures
-from deeporch.recognizer import Recognizer
+from deeporch.features.constantq import ConstantQ
+from deeporch.features.mel import Mel
+from deeporch.mixtures.classes import Classes
+from deeporch.mixtures.mixtures import SAMPLES, Mixtures
+from deeporch.notes.library import NoteLibrary, load_library
+from deeporch.recognition.recognizer import Recognizer
+from deeporch.util.environment import describe_device, environment
+from deeporch.util.files import atomic_path
 
 GOAL = 10  # times as fast as the study's way
 CONSTANT_Q_GOAL = 5_000  # mixtures of five notes a second

@@ -3,7 +3,7 @@
 import pytest
 from conftest import ROOT, Lab, Page
 
-from deeporch.notebooks import read_notebook
+from deeporch.runner.notebooks import read_notebook
 
 NAMES = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem != "10_listening_room"]
 PICTURES = "() => [...document.querySelectorAll('.jp-RenderedImage img')].map(i => i.complete && i.naturalWidth > 300)"

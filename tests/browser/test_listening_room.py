@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from conftest import Page
 
-from deeporch.recognizer import CHECKPOINTS
+from deeporch.recognition.recognizer import CHECKPOINTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 PLAYED = """async (audio) => {

@@ -1,0 +1,281 @@
+"""Variation in training: SpecAugment, other rooms and microphones, other durations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import librosa
+import numpy as np
+import pandas as pd
+import torch
+
+from ..mixtures.mixtures import Mixtures
+from ..util.checks import check_range
+from .constantq import ConstantQ
+
+
+@dataclass(frozen=True)
+class SpecAugment:
+    """Cover random bands of frequency and stretches of time with the picture's mean [1]_.
+
+    Each picture of a batch gets masks of its own. A mask's width is drawn uniformly from 0 to the widest, its place
+    uniformly from all where it fits; masks may overlap. The paper's time warping, which it found to help least, is
+    left out.
+
+    Parameters
+    ----------
+    frequency : float
+        Widest frequency mask, as a share of the bins, 0 to 1 (the paper: 0.34, its policy LD on 80 bins).
+    time : float
+        Widest time mask, as a share of the frames, 0 to 1 (the paper's bound on the share: 1, or 0.2 for noisy speech).
+    frequency_masks, time_masks : int
+        How many of each (the paper: 2 and 2).
+
+    Raises
+    ------
+    ValueError
+        If a share or a count is out of range.
+
+    References
+    ----------
+    .. [1] D. S. Park, W. Chan, Y. Zhang, C.-C. Chiu, B. Zoph, E. D. Cubuk, Q. V. Le: SpecAugment: a simple data
+       augmentation method for automatic speech recognition, Interspeech 2019.
+
+    Examples
+    --------
+    >>> pictures = torch.rand(4, 1, 128, 128)
+    >>> SpecAugment()(pictures, torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 128, 128])
+    """
+
+    frequency: float = 0.1
+    time: float = 0.1
+    frequency_masks: int = 2
+    time_masks: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("frequency", "time"):
+            check_range(getattr(self, name), 0, 1, f"{name} (the widest mask, as a share)")
+        for name in ("frequency_masks", "time_masks"):
+            check_range(getattr(self, name), 0, 100, name)
+
+    def __call__(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return masked copies of features.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            [batch, channels, bins, frames], on any device; all channels get the same masks.
+        generator : torch.Generator
+            On the CPU; the only source of chance.
+
+        Returns
+        -------
+        torch.Tensor
+            Of the same shape, device and type.
+        """
+        batch, _, bins, frames = x.shape
+        rows = _masks(batch, bins, self.frequency_masks, int(self.frequency * bins), generator)
+        columns = _masks(batch, frames, self.time_masks, int(self.time * frames), generator)
+        covered = (rows[:, None, :, None] | columns[:, None, None, :]).to(x.device)
+        return torch.where(covered, x.mean((1, 2, 3), keepdim=True), x)
+
+
+def _masks(batch: int, size: int, count: int, widest: int, generator: torch.Generator) -> torch.Tensor:
+    """Return bool [batch, size], true where one of `count` masks of 0 to `widest` places lies."""
+    draw = torch.rand(2, batch, count, 1, generator=generator)
+    width = (draw[0] * (widest + 1)).floor()
+    start = (draw[1] * (size - width + 1)).floor()
+    place = torch.arange(size)
+    return ((place >= start) & (place < start + width)).any(1)
+
+
+RIPPLES = 6  # cosines over log-frequency that make up a random equalizer
+
+
+@dataclass(frozen=True)
+class Recoloured:
+    """A constant-Q seen through random changes that leave its notes the same; for ``fit(features=…)``.
+
+    The first four change each note before notes are added, the others the mixture; each is switched off by 0.
+    The draw depends only on the mixture set's seed and on which mixtures are asked for.
+
+    Parameters
+    ----------
+    features : ConstantQ
+        What is changed.
+    level : float
+        Standard deviation of each note's level, in dB.
+    equalizer : float
+        Standard deviation of each of the slow waves that make up a note's random frequency response, in dB.
+    stretch : float
+        Largest factor by which a note's duration is changed, up or down (1.5: from 2/3 to 3/2 of it), equally likely
+        on a logarithmic scale; its attack keeps its pace. In a library all notes of one instrument may be short, and
+        a network then knows that instrument by it.
+    transpose : int
+        For half of the notes, another note of the instrument stands in, at most so many semitones away and moved to
+        their pitch. A pitch is then heard in more recordings than there are of it: other dynamics, other bows.
+    detune : float
+        Largest shift along frequency, in semitones.
+    noise : float
+        Highest level of a noise floor, 0 to 1 of the picture's range; drawn uniformly from 0.
+    room : float
+        Longest reverberation, in seconds to −60 dB, drawn uniformly from 0, longer for low bins than for high ones: no
+        bin falls faster than the room lets it.
+
+    Examples
+    --------
+    >>> Recoloured(ConstantQ(), level=6, equalizer=5).shape
+    (1, 216, 64)
+    """
+
+    features: ConstantQ
+    level: float = 0.0
+    equalizer: float = 0.0
+    stretch: float = 0.0
+    transpose: int = 0
+    detune: float = 0.0
+    noise: float = 0.0
+    room: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("level", "equalizer", "detune", "noise", "room"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)!r}.")
+        if self.transpose < 0 or self.transpose != int(self.transpose):
+            raise ValueError(f"transpose is a number of semitones, 0 or more, but is {self.transpose!r}.")
+        if self.stretch != 0 and not self.stretch >= 1:
+            raise ValueError(f"stretch is a factor: it must be 1 or more, or 0 for none, but is {self.stretch!r}.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, bands, frames of one mixture's picture."""
+        return self.features.shape
+
+    def of(self, mixtures: Mixtures, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Return the changed features of some mixtures of a set: [batch, 1, bins, frames]."""
+        which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
+        generator = torch.Generator().manual_seed(
+            (mixtures.seed * 1_000_003 + int(which[0]) * 101 + len(which)) % 2**62
+        )
+        colour = stretch = None
+        if self.stretch:
+            stretch = self.stretch ** (2 * torch.rand(len(which), mixtures.n, generator=generator) - 1)
+        if self.level or self.equalizer:
+            colour = self.colours(len(which), mixtures.n, generator).to(device)
+        rows = moved = None
+        if self.transpose:
+            rows, semitones = neighbours(mixtures, which, int(self.transpose), generator)
+            moved = semitones * (self.features.bins_per_octave // 12)
+        frames = self.features.mix(
+            mixtures, which, device=device, colour=colour, stretch=stretch, rows=rows, moved=moved
+        )
+        x = self.features.decibels(frames)
+        if self.detune:
+            x = shift(x, self.detune * self.features.bins_per_octave / 12, generator)
+        if self.room:
+            x = self.reverberate(x, generator)
+        if self.noise:
+            floor = self.noise * torch.rand(len(x), 1, 1, 1, generator=generator)
+            x = torch.maximum(x, (floor + 0.03 * torch.randn(x.shape, generator=generator)).to(x.device))
+        return x
+
+    def colours(self, batch: int, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Return random gains [batch, n, bins]: waves over log-frequency, the slowest the strongest, and a level."""
+        waves = torch.arange(1, RIPPLES + 1)
+        basis = torch.cos(math.pi * waves[:, None] * torch.linspace(0, 1, self.features.bins))
+        weights = torch.randn(batch, n, RIPPLES, generator=generator) * self.equalizer / waves.sqrt()
+        level = self.level * torch.randn(batch, n, 1, generator=generator)
+        return 10 ** ((weights @ basis + level) / 20)
+
+    def reverberate(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return pictures [batch, 1, bins, frames] in which no bin falls faster than its reverberation."""
+        seconds = self.room * torch.rand(len(x), 1, 1, generator=generator)
+        seconds = (seconds * torch.linspace(1.2, 0.5, x.shape[2])[:, None]).clamp(min=1e-3)[..., 0].to(x.device)
+        fall = -60 / self.features.floor_db * self.features.hop / self.features.sample_rate / seconds  # a frame
+        out = [x[:, 0, :, 0]]
+        for frame in x[:, 0].unbind(-1)[1:]:
+            out.append(torch.maximum(frame, out[-1] - fall))
+        return torch.stack(out, -1).unsqueeze(1)
+
+
+def neighbours(
+    mixtures: Mixtures, which: torch.Tensor, most: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw notes to stand in for half of the notes of some mixtures.
+
+    Parameters
+    ----------
+    mixtures, which
+        The set, and which of it.
+    most : int
+        Semitones between a note and the one in its place.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    rows, semitones : torch.Tensor
+        int64 [batch, n] each: notes of the pool that the mixtures were drawn from, of the same instruments, and how
+        far each is to be moved up to sound at the pitch of the note that it stands in for. Where the instrument has no
+        note at the interval drawn, and in the other half, the note itself, and 0.
+    """
+    midi = torch.from_numpy(mixtures.notes.table["midi"].to_numpy(dtype=np.int64, copy=True))
+    instrument = torch.from_numpy(pd.factorize(mixtures.notes.table["instrument"])[0])
+    key = instrument * 1000 + midi  # far more than there are pitches
+    order = key[mixtures.pool].argsort(stable=True)
+    pool, keys = mixtures.pool[order], key[mixtures.pool][order]
+    rows = mixtures.indices[which].long()
+    up = torch.randint(-most, most + 1, rows.shape, generator=generator)
+    up = up * (torch.rand(rows.shape, generator=generator) < 0.5)
+    wanted = (key[rows] - up).contiguous()
+    first, end = torch.searchsorted(keys, wanted), torch.searchsorted(keys, wanted, right=True)
+    found = (end > first) & (up != 0)
+    pick = first + (torch.rand(rows.shape, generator=generator) * (end - first)).long()
+    return torch.where(found, pool[pick.clamp(max=len(pool) - 1)], rows), torch.where(found, up, 0)
+
+
+def shift(x: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
+    """Return pictures [batch, 1, bins, frames], each moved along its bins by up to `most`, interpolated linearly."""
+    amount = most * (2 * torch.rand(len(x), generator=generator) - 1)
+    whole = amount.floor().long()
+    bins = x.shape[2]
+    place = (torch.arange(bins) - whole[:, None]).to(x.device)
+    row = torch.arange(len(x), device=x.device)[:, None]
+    upper, lower = x[row, 0, place.clamp(0, bins - 1)], x[row, 0, (place - 1).clamp(0, bins - 1)]
+    share = (amount - whole).to(x.device)[:, None, None]
+    return torch.lerp(upper, lower, share).unsqueeze(1)
+
+
+def listen(picture: torch.Tensor, features: ConstantQ, *, iterations: int = 8, seed: int = 0) -> torch.Tensor:
+    """Return a sound whose constant-Q looks like a picture [1]_, so that changes to pictures can be heard.
+
+    Parameters
+    ----------
+    picture : torch.Tensor
+        One of `features`: [1, bins, frames], 0 to 1.
+    features : ConstantQ
+        Of which it is a picture.
+    iterations : int
+        Of the search for phases.
+    seed : int
+        Of the phases that it starts from.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [samples].
+
+    References
+    ----------
+    .. [1] N. Perraudin, P. Balazs, P. L. Søndergaard: A fast Griffin-Lim algorithm, WASPAA 2013.
+    """
+    level = picture.squeeze(0).double().numpy()
+    magnitude = np.where(level > 0, 10 ** (-features.floor_db * (level - 1) / 20), 0)
+    sound = librosa.griffinlim_cqt(
+        magnitude, n_iter=iterations, sr=features.sample_rate, hop_length=features.hop, fmin=features.fmin,
+        bins_per_octave=features.bins_per_octave, length=features.samples, random_state=seed,
+    )  # fmt: skip
+    return torch.from_numpy(sound.astype(np.float32))

@@ -1,0 +1,1 @@
+"""Mixtures of notes: classes, splits, sampling, and making their sound."""

@@ -1,0 +1,79 @@
+"""The study's CNN."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class CNNConfig:
+    """Sizes of the study's CNN: three conv stages and a fourth with dropout, each pooled; a dense layer; the output."""
+
+    channels: tuple[int, ...] = (8, 16, 32)  # of the 3x3 conv + batch-norm + ReLU + 2x2 max-pool stages
+    last: int = 32  # channels of the last conv stage
+    dropout: float = 0.5  # after the last conv
+    hidden: int = 2048  # units of the dense layer
+
+
+def conv_stage(inputs: int, outputs: int, *, pool: bool = True, dropout: float = 0.0) -> nn.Sequential:
+    """Return 3x3 conv, batch-norm, ReLU, and dropout and 2x2 max-pool if wanted."""
+    layers = [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    if pool:
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+class CNN(nn.Module):
+    """The study's CNN.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, bins and frames of the features.
+    outputs : int
+        Number of classes.
+    config : CNNConfig
+        Sizes.
+    """
+
+    Config = CNNConfig
+
+    def __init__(self, shape: tuple[int, int, int], outputs: int, config: CNNConfig) -> None:
+        super().__init__()
+        widths = (shape[0], *config.channels)
+        stages = [conv_stage(a, b) for a, b in pairwise(widths)]
+        self.stages = nn.Sequential(*stages, conv_stage(widths[-1], config.last, dropout=config.dropout))
+        flat = flat_size(self.stages, shape)
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Linear(flat, config.hidden), nn.ReLU(), nn.Linear(config.hidden, outputs)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map features [batch, channels, bins, frames] to logits [batch, classes]."""
+        return self.head(self.stages(x))
+
+
+def output_shape(stages: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that `stages` makes of one picture of `shape`, or say that it is too small."""
+    training = stages.training
+    try:
+        with torch.no_grad():
+            made = tuple(stages.eval()(torch.zeros(1, *shape)).shape[1:])
+    except RuntimeError:
+        made = (0,)
+    stages.train(training)
+    if not math.prod(made):
+        raise ValueError(f"Features of {shape[1]} bins x {shape[2]} frames are too small for this network's pooling.")
+    return made
+
+
+def flat_size(stages: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return how many numbers `stages` makes of one picture of `shape`, or say that it is too small."""
+    return math.prod(output_shape(stages, shape))

@@ -1,0 +1,196 @@
+"""Orchestral notes rendered from a General MIDI SoundFont: nothing to download.
+
+Citation: Tim Brechbill, *TimGM6mb*, 2004, as shipped with pretty_midi (Colin Raffel and Daniel P. W. Ellis, 2014).
+          Ranges after Samuel Adler, *The Study of Orchestration*.
+Licence:  GPL 2.0 (the SoundFont itself).
+URL:      https://github.com/craffel/pretty-midi
+Checksum: md5 of the SoundFont 1f569cc40159a6bd9250f816225ae222; any other .sf2 may be given as root.
+Grammar:  rows are named instrument-technique-pitch-dynamic, as in SOL: ``Vn-ord-C#4-mf``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import midirenderer
+import numpy as np
+import pretty_midi
+import soundfile
+
+from ...util.checks import check_choice
+from ...util.files import file_hash
+from ..instruments import midi_to_pitch, pitch_to_midi
+from ..recordings import Found, Notes, as_filter, prepare
+
+VERSION = 1
+HELD = 1.8  # seconds from note-on to note-off
+NOTE = 2.0  # seconds kept of a note, with the beginning of its release
+SLOT = 2.5  # seconds from one note-on to the next, so that no release reaches into the next note
+HOLE = 0.05  # a note whose peak is below this share of the median one is a hole in the SoundFont
+SEMITONE = 4096  # of MIDI pitch bend, whose default range is two semitones (8192)
+LEAD = 0.1  # seconds of silence before the first note
+
+
+class Part(NamedTuple):
+    """A General MIDI program (counted from 0) and its lowest and highest sounding pitch in the orchestra."""
+
+    program: int
+    low: str
+    high: str
+
+
+PARTS = {
+    "Picc": Part(72, "D5", "C8"),
+    "Fl": Part(73, "B3", "D7"),
+    "Ob": Part(68, "A#3", "A6"),
+    "EH": Part(69, "E3", "C6"),
+    "ClBb": Part(71, "D3", "A#6"),
+    "ASax": Part(65, "C#3", "A5"),
+    "Bn": Part(70, "A#1", "D#5"),
+    "Hn": Part(60, "B1", "F5"),
+    "TpC": Part(56, "F#3", "D6"),
+    "Tbn": Part(57, "E2", "D5"),
+    "BTb": Part(58, "D1", "F4"),
+    "Acc": Part(20, "F3", "A6"),  # the reed organ, free reeds too: TimGM6mb's accordion (21) is up to 68 cents flat
+    "Vn": Part(40, "G3", "E7"),
+    "Va": Part(41, "C3", "E6"),
+    "Vc": Part(42, "C2", "C6"),
+    "Cb": Part(43, "E1", "G4"),
+}
+VELOCITIES = {"pp": 48, "mf": 80, "ff": 112}
+
+
+def default_soundfont() -> Path:
+    """Return the path of the SoundFont that pretty_midi ships."""
+    return Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
+
+
+def find(
+    root: Path | None,
+    *,
+    instruments: str | Iterable[str] | None = None,
+    dynamics: str | Iterable[str] | None = None,
+) -> Found:
+    """List the notes to render.
+
+    Parameters
+    ----------
+    root : Path, optional
+        A General MIDI .sf2 file. Default: pretty_midi's.
+    instruments : str or iterable of str, optional
+        Abbreviations out of ``PARTS``. Default: all 16.
+    dynamics : str or iterable of str, optional
+        Out of ``"pp"``, ``"mf"``, ``"ff"`` (MIDI velocities 48, 80, 112). Default: all.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If an instrument or a dynamic is not known.
+    """
+    root = root or default_soundfont()
+    if not root.is_file():
+        raise FileNotFoundError(f"There is no SoundFont {str(root)!r}: give root= an .sf2 file, or leave it out.")
+    wanted, levels = as_filter(instruments), as_filter(dynamics)
+    for instrument in wanted or ():
+        check_choice(instrument, PARTS, "instrument")
+    for level in levels or ():
+        check_choice(level, VELOCITIES, "dynamic")
+    rows = [
+        _row(instrument, midi, dynamic)
+        for instrument, part in PARTS.items()
+        if wanted is None or instrument in wanted
+        for dynamic in VELOCITIES
+        if levels is None or dynamic in levels
+        for midi in range(pitch_to_midi(part.low), pitch_to_midi(part.high) + 1)
+    ]
+    settings = json.dumps([VERSION, HELD, NOTE, SLOT, VELOCITIES, file_hash(root)])
+    return Found(root, rows, [], settings)
+
+
+def _row(instrument: str, midi: int, dynamic: str) -> dict[str, Any]:
+    file = f"{instrument}-ord-{midi_to_pitch(midi)}-{dynamic}"
+    return {"instrument": instrument, "midi": midi, "dynamic": dynamic, "technique": "ord", "take": "1", "file": file}
+
+
+def read(found: Found, seconds: float) -> Notes:
+    """Render the notes, one MIDI file an instrument and dynamic, at most `seconds` (and 2 s) of each.
+
+    One long file is much quicker than a file a note; the renderer holds the interpreter lock, so threads gain nothing.
+    """
+    soundfont = found.root.read_bytes()
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in found.rows:
+        groups.setdefault((row["instrument"], row["dynamic"]), []).append(row)
+    for (instrument, dynamic), rows in groups.items():
+        program, velocity = PARTS[instrument].program, VELOCITIES[dynamic]
+        try:
+            notes, sample_rate = render(soundfont, program, [row["midi"] for row in rows], velocity)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{str(found.root)!r} cannot be rendered as a SoundFont: {error}.") from None
+        for row, note in zip(rows, notes, strict=True):
+            yield prepare(row, note, sample_rate, seconds=min(seconds, NOTE))
+
+
+def render(soundfont: bytes, program: int, pitches: list[int], velocity: int) -> tuple[np.ndarray, int]:
+    """Render one program's notes.
+
+    A key for which the SoundFont has (nearly) no sound, such as the alto saxophone's E4 in TimGM6mb, is played by the
+    key below, bent up a semitone.
+
+    Parameters
+    ----------
+    soundfont : bytes
+        The .sf2 file.
+    program : int
+        General MIDI program, counted from 0.
+    pitches : list of int
+        MIDI numbers.
+    velocity : int
+        1 to 127.
+
+    Returns
+    -------
+    notes : numpy.ndarray
+        Shape (pitches, samples, 2), float32; each is ``SLOT`` seconds long and begins with its note-on.
+    sample_rate : int
+        Hz.
+    """
+    notes, sample_rate = _cut(
+        midirenderer.render_wave_from(soundfont, midi_file(program, pitches, velocity)), len(pitches)
+    )
+    peaks = np.abs(notes).max(axis=(1, 2))
+    holes = np.flatnonzero(peaks < HOLE * np.median(peaks))
+    if len(holes):
+        bent = midi_file(program, [pitches[hole] - 1 for hole in holes], velocity, bend=SEMITONE)
+        notes[holes] = _cut(midirenderer.render_wave_from(soundfont, bent), len(holes))[0]
+    return notes, sample_rate
+
+
+def _cut(wav: bytes, count: int) -> tuple[np.ndarray, int]:
+    audio, sample_rate = soundfile.read(io.BytesIO(wav), dtype="float32", always_2d=True)
+    slot, start = round(SLOT * sample_rate), round(LEAD * sample_rate)
+    missing = max(0, start + count * slot - len(audio))  # the file may end with the last release
+    audio = np.pad(audio, ((0, missing), (0, 0)))
+    return audio[start : start + count * slot].reshape(count, slot, -1), sample_rate
+
+
+def midi_file(program: int, pitches: list[int], velocity: int, *, bend: int = 0) -> bytes:
+    """Return a MIDI file with one note after another, ``SLOT`` seconds apart, dry and at full volume."""
+    part = pretty_midi.Instrument(program)
+    dry = {91: 0, 93: 0, 7: 127}  # reverb, chorus, volume
+    part.control_changes = [pretty_midi.ControlChange(number, value, 0.0) for number, value in dry.items()]
+    part.pitch_bends = [pretty_midi.PitchBend(bend, 0.0)]
+    for index, pitch in enumerate(pitches):
+        start = LEAD + SLOT * index
+        part.notes.append(pretty_midi.Note(velocity, pitch, start, start + HELD))
+    midi = pretty_midi.PrettyMIDI(resolution=960, initial_tempo=120)
+    midi.instruments.append(part)
+    buffer = io.BytesIO()
+    midi.write(buffer)
+    return buffer.getvalue()

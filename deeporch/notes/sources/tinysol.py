@@ -1,0 +1,288 @@
+"""TinySOL: 2,913 ordinary notes of 14 instruments, recorded at Ircam from 1996 to 1999.
+
+Citation: Carmine Emanuele Cella, Daniele Ghisi, Vincent Lostanlen, Fabien Lévy, Joshua Fineberg, Yan Maresz,
+          *TinySOL: an audio dataset of isolated musical notes*, version 6.0, Zenodo, 2020.
+Licence:  CC BY 4.0
+URL:      https://doi.org/10.5281/zenodo.3685367
+Checksum: md5 36030a7fe389da86c3419e5ee48e3b7f (TinySOL.tar.gz), a86c9bb115f69e61f2f25872e397fc4a (TinySOL_metadata.csv)
+Grammar:  as in SOL (see ``sol.py``): ``Fl-ord-C4-mf-N-T14d.wav``; the metadata file says the same and more, five folds
+          among it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from filelock import FileLock
+
+from ...util.checks import check_choice
+from ...util.files import cache_dir, file_hash
+from ...util.progress import progress
+from .. import recordings
+from ..recordings import Found, Notes
+from . import sol
+
+VERSION = 1
+URL = "https://zenodo.org/record/3685367/files"
+ARCHIVE = "TinySOL.tar.gz"
+METADATA = "TinySOL_metadata.csv"
+CHECKSUMS = {ARCHIVE: "36030a7fe389da86c3419e5ee48e3b7f", METADATA: "a86c9bb115f69e61f2f25872e397fc4a"}
+ATTEMPTS = 3  # a broken transfer goes on where it stopped, this many times
+TIMEOUT = 30  # seconds without a byte
+
+# The release's columns: ours, and how to read a cell.
+COLUMNS = {
+    "Path": ("file", str),
+    "Fold": ("fold", int),
+    "Instrument (abbr.)": ("instrument", str),
+    "Technique (abbr.)": ("technique", str),
+    "Technique (in full)": ("technique_name", str),
+    "Pitch ID": ("midi", int),
+    "Dynamics": ("dynamic", str),
+    "Dynamics ID": ("dynamics_id", int),
+    "Instance ID": ("instance_id", int),
+    "String ID (if applicable)": ("string_id", lambda cell: int(float(cell)) if cell else None),
+    "Needed digital retuning": ("retuned", lambda cell: cell.upper() == "TRUE"),
+}
+
+
+def find(
+    root: Path | None,
+    *,
+    download: bool | None = None,
+    url: str = URL,
+    checksums: Mapping[str, str] | None = None,
+    duplicates: str = "drop",
+) -> Found:
+    """List the notes of the release, and download it first if it is not there.
+
+    Parameters
+    ----------
+    root : Path, optional
+        A folder with the metadata file (in it or in ``annotation/``) and the audio (in ``audio/``, ``TinySOL/`` or
+        beside the metadata). Default: ``tinysol`` in the cache folder.
+    download : bool, optional
+        Whether to download what is missing. Default: only if `root` is not given.
+    url : str
+        Where the two files of the release are.
+    checksums : mapping of str to str, optional
+        Their md5 sums. Default: those of version 6.0.
+    duplicates : str
+        ``"drop"`` (default) makes one note of files with the same bytes, ``"keep"`` one each.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no metadata file.
+    ValueError
+        If a download does not have its checksum, the archive has an unsafe member, or the metadata lacks a column.
+    ConnectionError
+        If the download breaks off; the next one goes on from there.
+    """
+    check_choice(duplicates, ("drop", "keep"), "duplicates")
+    if download is None:
+        download = root is None
+    root = root or cache_dir() / "tinysol"
+    if download:
+        fetch(root, url=url, checksums={**CHECKSUMS, **(checksums or {})})
+    metadata = _first(root / "annotation" / METADATA, root / METADATA)
+    if metadata is None:
+        raise FileNotFoundError(
+            f"{str(root)!r} has no {METADATA}, in it or in annotation/: give root= a folder that has TinySOL, or "
+            "download=True to have it downloaded there (https://doi.org/10.5281/zenodo.3685367)."
+        )
+    rows, skipped, digest = [], [], hashlib.sha256(metadata.read_bytes() + duplicates.encode())
+    for line in _read_metadata(metadata):
+        path = _first(*(root / folder / line["Path"] for folder in ("audio", "TinySOL", ".")))
+        if path is None:
+            skipped.append((line["Path"], "named in the metadata, but there is no such file"))
+            continue
+        try:
+            row = _row(line)
+        except ValueError as error:
+            skipped.append((line["Path"], str(error)))
+            continue
+        status = path.stat()
+        digest.update(f"{line['Path']}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        rows.append({**row, "file": path.relative_to(root).as_posix()})
+    return Found(root, rows, skipped, digest.hexdigest(), duplicates)
+
+
+def read(found: Found, seconds: float) -> Notes:
+    """Decode the notes, at most `seconds` of each."""
+    return recordings.read(found, seconds)
+
+
+def _first(*paths: Path) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read_metadata(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
+        if missing:
+            raise ValueError(f"{str(path)!r} is no metadata file of TinySOL: it has no column {missing[0]!r}.")
+        return list(reader)
+
+
+def _row(line: Mapping[str, str]) -> dict[str, Any]:
+    """Return one line of the metadata in our names, with the string and the retuning of the file name."""
+    try:
+        stated = {ours: convert(line[theirs]) for theirs, (ours, convert) in COLUMNS.items()}
+    except (TypeError, ValueError):
+        raise ValueError("its line of the metadata cannot be read") from None
+    named = sol.parse(line["Path"])
+    if named["midi"] != stated["midi"]:
+        raise ValueError(f"the metadata says pitch {stated['midi']}, the name {named['midi']}")
+    return {**named, **stated}
+
+
+def fetch(root: Path, *, url: str = URL, checksums: Mapping[str, str] = CHECKSUMS) -> None:
+    """Download and unpack the release into `root`, unless it is there already.
+
+    The archive is unpacked beside its place and moved there whole. Two processes take turns.
+
+    Parameters
+    ----------
+    root : Path
+        Gets ``annotation/TinySOL_metadata.csv`` and ``audio/``.
+    url : str
+        The folder on the server.
+    checksums : mapping of str to str
+        md5 of the two files.
+
+    Raises
+    ------
+    ValueError
+        If a file does not have its checksum (it is deleted), or the archive has an unsafe member.
+    ConnectionError
+        If the server cannot be reached or the transfer keeps breaking off; what there is, is kept.
+    """
+    if (root / "annotation" / METADATA).is_file() and (root / "audio").is_dir():
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        if not (root / "annotation" / METADATA).is_file():
+            part = download_file(f"{url}/{METADATA}", root / (METADATA + ".part"), checksums[METADATA])
+            (root / "annotation").mkdir(exist_ok=True)
+            part.replace(root / "annotation" / METADATA)
+        if not (root / "audio").is_dir():
+            part = download_file(f"{url}/{ARCHIVE}", root / (ARCHIVE + ".part"), checksums[ARCHIVE])
+            unpack(part, root / "audio")
+            part.unlink()
+
+
+def download_file(url: str, part: Path, checksum: str) -> Path:
+    """Download a file, going on from what `part` already holds, and verify its md5.
+
+    Parameters
+    ----------
+    url : str
+        Without a query.
+    part : Path
+        What there is so far; at the end the whole file.
+    checksum : str
+        md5, hexadecimal.
+
+    Returns
+    -------
+    Path
+        `part`.
+
+    Raises
+    ------
+    ValueError
+        If the whole file has another checksum; it is deleted, so that the next call starts anew.
+    ConnectionError
+        If it cannot be had in three attempts.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            _transfer(url, part)
+            break
+        except (URLError, OSError, HTTPException) as error:
+            final = attempt == ATTEMPTS - 1 or (isinstance(error, HTTPError) and error.code < 500)
+            if final:
+                have = part.stat().st_size if part.exists() else 0
+                raise ConnectionError(
+                    f"{url} cannot be downloaded ({error}): {have:,} bytes are kept in {str(part)!r}, and the next "
+                    "attempt goes on from there."
+                ) from None
+            time.sleep(attempt)
+    digest = file_hash(part)
+    if digest != checksum:
+        part.unlink()
+        raise ValueError(f"{url} has the md5 sum {digest} instead of {checksum}: it was deleted; try again.")
+    return part
+
+
+def _transfer(url: str, part: Path) -> None:
+    """Append what is missing of a file; OSError if the connection ends before the file does."""
+    have = part.stat().st_size if part.exists() else 0
+    request = Request(f"{url}?download=1", headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urlopen(request, timeout=TIMEOUT)
+    except HTTPError as error:
+        if error.code == 416:  # nothing is left to send: the checksum decides
+            return
+        raise
+    with response:
+        resumed = response.status == 206
+        start = have if resumed else 0  # a server that ignores Range sends all of it again
+        total = start + int(response.headers.get("Content-Length", 0)) or None
+        bar = progress(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, leave=False)
+        with part.open("ab" if resumed else "wb") as file, bar:
+            while block := response.read(1 << 16):
+                file.write(block)
+                bar.update(len(block))
+    if total is not None and part.stat().st_size < total:
+        raise OSError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
+
+
+def _extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpack files and folders, none outside of `folder`; Python before 3.11.4 has no filter that sees to it."""
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(folder, filter="data")
+        return
+    for member in tar.getmembers():
+        member.name = member.name.lstrip("/")
+        inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+        if not inside or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!r} would not lie in the folder")
+    tar.extractall(folder)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack an archive into a new folder, whole or not at all.
+
+    A single ``TinySOL`` folder around the instruments, as in the release, is taken off.
+
+    Raises
+    ------
+    ValueError
+        If the archive is broken, or a member would land outside the folder.
+    """
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        with tarfile.open(archive) as tar:
+            _extract(tar, temporary)
+        inside = [path for path in temporary.iterdir() if not path.name.startswith(".")]
+        top = inside[0] if len(inside) == 1 and inside[0].name == "TinySOL" else temporary
+        top.chmod(0o755)  # mkdtemp makes private folders
+        top.rename(folder)
+    except (tarfile.TarError, EOFError) as error:
+        raise ValueError(f"{str(archive)!r} was not unpacked: {error}.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,194 @@
+"""An orchestra as players, and which notes of a library each may be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..notes.instruments import WRITING, midi_to_pitch, pitch_to_midi
+from ..notes.library import NoteLibrary
+from ..util.checks import check_range, near
+from .solution import SolutionNote
+
+ORCHESTRA = "Fl Fl Ob ClBb|BClBb Bn Hn TpC Tbn Vn Va Vc Cb"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A restriction of the notes: a name for messages, and the rows that pass."""
+
+    name: str
+    passes: np.ndarray
+
+
+def parse_orchestra(orchestra: str | Sequence[str], notes: NoteLibrary) -> tuple[str, ...]:
+    """Return the players of an orchestra.
+
+    Parameters
+    ----------
+    orchestra : str or sequence of str
+        A player each, separated by spaces; ``"A|B"`` is one player who doubles.
+    notes : NoteLibrary
+        Whose instruments they are.
+
+    Raises
+    ------
+    ValueError
+        If there is no player, or the library has no such instrument (near names are given). A doubling player's
+        second instrument may be missing: it is left out.
+
+    Examples
+    --------
+    >>> parse_orchestra("Fl Fl ClBb|BClBb", notes)  # doctest: +SKIP
+    ('Fl', 'Fl', 'ClBb|BClBb')
+    """
+    players = tuple(orchestra.replace(",", " ").split() if isinstance(orchestra, str) else map(str, orchestra))
+    if not players:
+        raise ValueError("The orchestra has no player: give instruments separated by spaces, such as 'Fl Ob ClBb Vc'.")
+    known = sorted(notes.table["instrument"].unique())
+    players = tuple(_that_it_has(player, known) for player in players)
+    for player in players:
+        for instrument in player.split("|"):
+            if instrument in known:
+                continue
+            names = dict(zip(notes.table["name"], notes.table["instrument"], strict=True))
+            hint = dict.fromkeys(names.get(n, n) for n in near(instrument, [*known, *names]))
+            hint = f" did you mean {' or '.join(map(repr, hint))}?" if hint else ""
+            raise ValueError(
+                f"Unknown instrument {instrument!r} in the orchestra:{hint} The library {notes.name!r} has "
+                f"{', '.join(known)}."
+            )
+    return players
+
+
+def _that_it_has(player: str, known: list[str]) -> str:
+    """Return a doubling player without real instruments that the library lacks, if it has another of that player's."""
+    names = player.split("|")
+    kept = [name for name in names if name in known or name not in WRITING]  # what is no instrument is a mistake
+    return "|".join(kept) if any(name in known for name in kept) else player
+
+
+def note_filters(
+    notes: NoteLibrary,
+    *,
+    pitch_range: tuple[str | int, str | int] | None = None,
+    pitches: Iterable[str | int] | None = None,
+    dynamics: str | Iterable[str] | None = None,
+    techniques: str | Iterable[str] | None = None,
+    partials: np.ndarray | None = None,
+    partial_filter: float = 0.0,
+) -> list[Filter]:
+    """Return the filters that the options ask for; see `deeporch.orchestrate`.
+
+    Raises
+    ------
+    ValueError
+        If a value is not known or not a pitch.
+    """
+    found, midi = [], notes.table["midi"].to_numpy(dtype=float)
+    if pitch_range is not None:
+        if len(pitch_range) != 2:
+            raise ValueError(f"pitch_range is a lowest and a highest pitch, but is {pitch_range!r}.")
+        low, high = map(_midi, pitch_range)
+        if low > high:
+            raise ValueError(f"pitch_range goes from the lowest to the highest pitch, but is {pitch_range!r}.")
+        found.append(
+            Filter(f"pitch_range {midi_to_pitch(low)} to {midi_to_pitch(high)}", (midi >= low) & (midi <= high))
+        )
+    if pitches is not None:
+        wanted = sorted({_midi(p) for p in (pitches.split() if isinstance(pitches, str) else pitches)})
+        shown = " ".join(map(midi_to_pitch, wanted))
+        found.append(Filter(f"pitches {shown}", np.isin(midi, wanted)))
+    for option, column, values in (("dynamics", "dynamic", dynamics), ("techniques", "technique", techniques)):
+        if values is not None:
+            passes = notes.select(**{option: values}).table[column].unique()  # says which ones there are
+            found.append(Filter(f"{option} {' '.join(passes)}", notes.table[column].isin(passes).to_numpy(dtype=bool)))
+    if partials is not None and partial_filter > 0:
+        near_partial = (np.abs(midi[:, None] - partials) <= 0.5).any(1) if len(partials) else np.zeros(len(midi), bool)
+        found.append(Filter(f"partial_filter {partial_filter:g} ({len(partials)} partials)", near_partial))
+    return found
+
+
+def _midi(pitch: str | int) -> int:
+    return pitch_to_midi(pitch) if isinstance(pitch, str) else int(check_range(int(pitch), 0, 127, "A MIDI number"))
+
+
+def candidates(notes: NoteLibrary, players: Sequence[str], filters: Sequence[Filter]) -> list[np.ndarray]:
+    """Return the rows of the library that each player may be given.
+
+    A player who is left without notes rests, as long as another one has some.
+
+    Raises
+    ------
+    ValueError
+        If no player has a note left; the sentence says which filter emptied which instrument.
+    """
+    rows = {}
+    reasons = []
+    for instrument in dict.fromkeys(name for player in players for name in player.split("|")):
+        keep = (notes.table["instrument"] == instrument).to_numpy(dtype=bool)
+        for each in filters:
+            left = keep & each.passes
+            if keep.any() and not left.any():
+                reasons.append(f"{each.name} emptied {instrument}")
+            keep = left
+        rows[instrument] = np.flatnonzero(keep)
+    lists = [np.concatenate([rows[name] for name in player.split("|")]) for player in players]
+    if not any(map(len, lists)):
+        raise ValueError(f"The filters leave the orchestra without notes: {_grouped(reasons)}; widen them.")
+    return lists
+
+
+def _grouped(reasons: Sequence[str]) -> str:
+    """Return "A emptied Fl, Ob; B emptied Vn"."""
+    pairs = pd.DataFrame([reason.rsplit(" emptied ", 1) for reason in reasons], columns=["filter", "instrument"])
+    grouped = pairs.groupby("filter", sort=False)["instrument"].agg(", ".join)
+    return "; ".join(f"{name} emptied {instruments}" for name, instruments in grouped.items())
+
+
+def fix(
+    notes: NoteLibrary, players: Sequence[str], choices: Sequence[np.ndarray], fixed: Iterable[str | SolutionNote]
+) -> tuple[list[np.ndarray], list[int]]:
+    """Return what each player may be given when some notes must sound, and who must play.
+
+    Parameters
+    ----------
+    notes : NoteLibrary
+        The library.
+    players : sequence of str
+        The orchestra.
+    choices : sequence of arrays
+        The rows each may be given; fixed notes need not be among them.
+    fixed : iterable of str or SolutionNote
+        ``"Vc C2"`` (any dynamic), ``"Vc C2 ff"``, or notes of a solution, which keep their players.
+
+    Raises
+    ------
+    ValueError
+        If the library has no such note, or no player is left for it.
+    """
+    choices, must_play = list(choices), []
+    table = notes.table
+    fixed = [fixed] if isinstance(fixed, str) else list(fixed)
+    for note in sorted(fixed, key=lambda each: isinstance(each, str)):  # those that have their player go first
+        if isinstance(note, str):
+            instrument, pitch, dynamic = (*note.split(), None, None, None)[:3]
+            keep = (table["instrument"] == instrument) & (table["midi"] == (pitch_to_midi(pitch) if pitch else -1))
+            rows = np.flatnonzero(keep & (True if dynamic is None else table["dynamic"] == dynamic))
+            able = [p for p, names in enumerate(players) if instrument in names.split("|")]
+        else:
+            instrument, rows, able = note.instrument, np.array([note.note]), [note.player]
+        if not len(rows):
+            raise ValueError(
+                f"The fixed note {note!r} is not in the library {notes.name!r}: write 'Vc C2' or 'Vc C2 ff'."
+            )
+        free = [p for p in able if p not in must_play and p < len(players) and instrument in players[p].split("|")]
+        if not free:
+            name = note if isinstance(note, str) else f"{note.instrument} {note.pitch}"
+            raise ValueError(f"No player of the orchestra {' '.join(players)} is left for the fixed note {name!r}.")
+        choices[free[0]] = rows
+        must_play.append(free[0])
+    return choices, must_play

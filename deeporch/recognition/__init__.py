@@ -1,0 +1,1 @@
+"""Naming the notes of any sound with a trained network."""

@@ -1,0 +1,1 @@
+"""Running notebooks without a browser."""

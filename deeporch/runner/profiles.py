@@ -1,0 +1,197 @@
+"""What to run: notebooks by name, the profiles that say how large, and parameters from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..util.checks import check_choice, near
+from .notebooks import read_parameters
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list such as [1, 2]",
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How large the experiments are: one file of ``notebooks/profiles/``."""
+
+    name: str
+    description: str = ""
+    limits: dict[str, float] = field(default_factory=dict)  # seconds a notebook; "default" for the others
+    notebooks: dict[str, dict[str, Any]] = field(default_factory=dict)  # parameters a notebook
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook with the parameters it will run with."""
+
+    path: Path
+    parameters: dict[str, Any]  # all of them
+    overrides: dict[str, Any]  # those that differ from the notebook's own defaults
+    limit: float  # seconds
+
+    @property
+    def name(self) -> str:
+        """The file name without its ending."""
+        return self.path.stem
+
+
+def find_notebooks(names: Sequence[str], folder: Path) -> list[Path]:
+    """Return the notebook files meant by `names`: ``2``, ``02``, ``02_cnn``, the full name, or a path.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Empty for every numbered notebook of `folder`.
+    folder : Path
+        Where the notebooks are.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there are none, or a name means none or several of them.
+    """
+    known = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    if not known and not any("/" in name or name.endswith(".ipynb") for name in names):
+        raise FileNotFoundError(f"There are no numbered notebooks (NN_name.ipynb) in {folder}.")
+    found = []
+    for name in names:
+        if name.endswith(".ipynb") or "/" in name:
+            path = next((p for p in (Path(name), folder / name) if p.is_file()), None)
+            if path is None:
+                raise FileNotFoundError(f"There is no notebook {name}.")
+            found.append(path.resolve())
+            continue
+        start = f"{int(name):02d}_" if name.isdigit() else name
+        meant = [name] if name in known else [stem for stem in known if stem.startswith(start)]
+        if len(meant) > 1:
+            raise ValueError(f"{name!r} may mean {' or '.join(meant)}: which one?")
+        found.append(known[meant[0] if meant else check_choice(name, known, "notebook")])
+    return list(dict.fromkeys(found)) if names else list(known.values())
+
+
+def load_profile(name: str, folder: Path) -> Profile:
+    """Read ``<folder>/profiles/<name>.yaml`` and check that what it names exists.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile, an unreadable file, a notebook that is not there or a parameter it does not have.
+    """
+    files = {path.stem: path for path in sorted((folder / "profiles").glob("*.yaml"))}
+    file = files[check_choice(name, files, "profile")]
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        profile = Profile(name, **content)
+        default = float(profile.limits["default"])
+        limits = {"default": default, **{stem: float(seconds) for stem, seconds in profile.limits.items()}}
+        wanted = {stem: dict(values or {}) for stem, values in (profile.notebooks or {}).items()}
+    except (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{file} must hold description, limits (seconds, with a default) and notebooks: {reason}."
+        ) from error
+    paths = {path.stem: path for path in folder.glob("*.ipynb")}
+    for stem in [*limits, *wanted]:
+        if stem != "default":
+            check_choice(stem, paths, f"notebook in {file.name}")
+    for stem, values in wanted.items():
+        known = read_parameters(paths[stem])
+        for key, value in values.items():
+            check_choice(key, known, f"parameter of {stem} in {file.name}")
+            values[key] = convert(value, known[key], f"{key} of {stem} in {file.name}")
+    return replace(profile, limits=limits, notebooks=wanted)
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
+    """Return ``NAME=VALUE`` texts as a dict.
+
+    Raises
+    ------
+    ValueError
+        If one has no name or no ``=``.
+    """
+    pairs = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ValueError(f"-p takes NAME=VALUE, for example -p SEED=1, and not {text!r}.")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def convert(value: Any, default: Any, what: str) -> Any:
+    """Return `value` as the type of `default`.
+
+    Parameters
+    ----------
+    value : Any
+        A text is read as YAML, unless `default` is a text too. An int may stand for a float.
+    default : Any
+        What the notebook itself has. None takes any type.
+    what : str
+        For the error message.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if the type is another one.
+    """
+    if isinstance(default, str):
+        quoted = isinstance(value, str) and len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+        result = value[1:-1] if quoted else value
+    else:
+        result = yaml.safe_load(value) if isinstance(value, str) else value
+    if isinstance(default, float) and isinstance(result, int | str) and not isinstance(result, bool):
+        with suppress(ValueError):  # YAML takes 1e-3 for a text
+            result = float(result)
+    if default is not None and type(result) is not type(default):
+        raise ValueError(f"{what} takes {_KINDS.get(type(default), type(default).__name__)}, and not {value!r}.")
+    return result
+
+
+def plan(paths: Sequence[Path], profile: Profile, given: dict[str, str], timeout: float | None = None) -> list[Job]:
+    """Return the jobs: for every notebook its defaults, changed by the profile, changed by what was `given`.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The notebooks.
+    profile : Profile
+        Its parameters and time limits.
+    given : dict
+        Names and values from the command line; each goes to the notebooks that have such a parameter.
+    timeout : float, optional
+        Seconds a notebook, instead of the profile's limits.
+
+    Raises
+    ------
+    ValueError
+        For a name that no notebook has (with those that look like it), or a value of the wrong type.
+    """
+    defaults = {path: read_parameters(path) for path in paths}
+    known = sorted({name for values in defaults.values() for name in values})
+    for name in given:
+        if name not in known:
+            hint = " or ".join(near(name, known))
+            hint = f"did you mean {hint}?" if hint else f"they have {', '.join(known) or 'none'}."
+            raise ValueError(f"None of the chosen notebooks has a parameter {name}: {hint}")
+    jobs = []
+    for path, own in defaults.items():
+        chosen = own | profile.notebooks.get(path.stem, {})
+        chosen |= {n: convert(v, own[n], f"{n} of {path.stem}") for n, v in given.items() if n in own}
+        overrides = {name: value for name, value in chosen.items() if value != own[name]}
+        limit = timeout or profile.limits.get(path.stem, profile.limits["default"])
+        jobs.append(Job(path, chosen, overrides, limit))
+    return jobs

@@ -1,0 +1,326 @@
+"""Run the notebooks without a browser: ``deeporch run [--profile quick|laptop|gpu] [notebooks …]``.
+
+Each notebook runs in its own papermill process with its own time limit. A failure does not stop the others; all are
+listed at the end. A run folder keeps what was computed, from what, with what, on what:
+
+    runs/2026-01-31T12-00-00Z-quick/
+        01_cnn_instruments.ipynb    the executed notebook
+        metrics.csv                 notebook, name, value: what the notebooks recorded
+        parameters.json             every parameter of every notebook
+        environment.json            versions, git revision, device, seconds a notebook
+        failures.json               which notebooks failed, and why
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import yaml
+
+from ..util.environment import environment
+from ..util.files import write_text
+from .notebooks import check_notebook, clean_notebook, read_metrics, read_notebook
+from .profiles import Job, find_notebooks, load_profile, parse_assignments, plan
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one notebook went."""
+
+    notebook: str
+    seconds: float
+    error: str | None = None  # one line; None if all went well
+
+
+# ---- Running one notebook --------------------------------------------------------------------------------------------
+
+
+class Watcher(threading.Thread):
+    """Reads what papermill and the notebook print, and keeps where it is.
+
+    A progress bar in the notebook prints to stderr, papermill passes it on, and here its last line becomes the status.
+    It stays in the executed notebook of the run folder; `clean_notebook` keeps it out of the committed one.
+    """
+
+    _NOISE = re.compile(r"^(Ending Cell|(In|Out)put Notebook:|Executing notebook with|\s*$)")
+
+    def __init__(self, stream: io.BufferedReader, cells: int) -> None:
+        super().__init__(daemon=True)
+        self.stream, self.cells = stream, cells
+        self.cell = 0
+        self.lines: deque[str] = deque(maxlen=50)
+
+    def run(self) -> None:
+        """Read until the process closes its end."""
+        rest = ""
+        while chunk := os.read(self.stream.fileno(), 1 << 16):
+            *lines, rest = re.split(r"[\r\n]", rest + chunk.decode("utf-8", "replace"))
+            for line in lines:
+                if started := re.match(r"Executing Cell (\d+)-", line):
+                    self.cell = int(started.group(1))
+                    self.lines.clear()
+                elif not self._NOISE.match(line):
+                    self.lines.append(line.strip())
+
+    def status(self) -> str:
+        """Where the notebook is, in one line."""
+        if not self.cell:
+            return "starting"
+        return " · ".join([f"cell {self.cell}/{self.cells}", *list(self.lines)[-1:]])
+
+
+class Display:
+    """One line a notebook: rewritten in a terminal, a new one every ten seconds in a log."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.started, self.last = title, time.monotonic(), time.monotonic()
+        self.live = sys.stdout.isatty()
+
+    def update(self, status: str) -> None:
+        """Show `status`, if it is time."""
+        if not self.live and time.monotonic() - self.last < 10:
+            return
+        self.last = time.monotonic()
+        text = f"{self.title} · {_clock(self.last - self.started)} · {status}"
+        if self.live:
+            text = text[: shutil.get_terminal_size().columns - 1]
+        print(f"\r\x1b[2K{text}" if self.live else text, end="" if self.live else "\n", flush=True)
+
+    def finish(self, text: str) -> None:
+        """Replace the status by what came of it."""
+        print(f"{chr(13)}\x1b[2K" * self.live + f"{self.title} · {text}", flush=True)
+
+
+def execute(job: Job, folder: Path, title: str) -> Result:
+    """Run one notebook in a papermill process of its own and write the executed notebook into `folder`."""
+    partial = folder / f".{job.name}.part.ipynb"  # papermill rewrites it after every cell
+    cells = len(read_notebook(job.path).cells) + bool(job.overrides)
+    display, started = Display(title), time.monotonic()
+    display.update("starting")
+    process = subprocess.Popen(
+        _command(job, partial),
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C comes to us alone, and we stop it
+    )
+    watcher = Watcher(process.stdout, cells)
+    watcher.start()
+    late = False
+    try:
+        while process.poll() is None and not late:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.3)
+            display.update(watcher.status())
+            late = time.monotonic() - started > job.limit
+    finally:
+        stop(process)
+        watcher.join(2)
+        process.stdout.close() if not watcher.is_alive() else None
+        with suppress(OSError, ValueError):
+            read_notebook(partial)  # a half-written one stays where it is
+            os.replace(partial, folder / f"{job.name}.ipynb")
+    seconds = round(time.monotonic() - started, 1)
+    error = None
+    if late:
+        error = f"stopped at its time limit of {job.limit:g} s, in cell {watcher.cell} of {cells}"
+    elif process.returncode:
+        error = _reason(folder / f"{job.name}.ipynb", list(watcher.lines))
+    display.finish(f"failed after {_clock(seconds)}: {error}" if error else f"done in {_clock(seconds)}")
+    return Result(job.name, seconds, error)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End a process and all it started (papermill's kernel lives in a session of its own), and wait for it."""
+    try:
+        parent = psutil.Process(process.pid)
+        family = [parent, *parent.children(recursive=True)] if process.poll() is None else []
+    except psutil.NoSuchProcess:
+        family = []
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.terminate()
+    _, stubborn = psutil.wait_procs(family, timeout=3)
+    for member in stubborn:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait()
+
+
+def _command(job: Job, output: Path) -> list[str]:
+    parameters = base64.b64encode(yaml.safe_dump(job.overrides).encode()).decode()
+    return [
+        *(sys.executable, "-m", "papermill", str(job.path), str(output)),
+        *("--kernel", "python3", "--language", "python", "--cwd", str(job.path.parent)),
+        *("--parameters_base64", parameters) * bool(job.overrides),
+        *("--log-output", "--no-progress-bar"),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a notebook: this interpreter's kernel and package come before any other."""
+    mine = {"JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")), "PYTHONPATH": str(_ROOT)}
+    paths = {name: os.pathsep.join(filter(None, [path, os.environ.get(name)])) for name, path in mine.items()}
+    return os.environ | paths | {"DEEPORCH_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
+def _reason(executed: Path, lines: list[str]) -> str:
+    """Return in one line why a notebook failed: its last error, or the last thing papermill said."""
+    with suppress(OSError, ValueError):
+        for cell in reversed(read_notebook(executed).cells):
+            for output in cell.get("outputs", []):
+                if output.output_type == "error":
+                    message = next(iter(output.evalue.splitlines()), "")
+                    return f"cell [{cell.execution_count}]: {output.ename}: {message}".rstrip(": ")
+    return lines[-1] if lines else "papermill ended without a word"
+
+
+# ---- The run folder --------------------------------------------------------------------------------------------------
+
+
+def new_folder(parent: Path, profile: str) -> Path:
+    """Make and return ``<parent>/<UTC time>-<profile>``."""
+    stamp = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{profile}"
+    for count in range(1, 1000):
+        folder = parent / (stamp if count == 1 else f"{stamp}-{count}")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise FileExistsError(f"{parent} already has a thousand runs of this second.")
+
+
+def write_results(folder: Path, about: dict[str, Any], results: Sequence[Result], *, finished: bool) -> None:
+    """Write metrics, seconds and failures as far as they are known; called after every notebook."""
+    rows = io.StringIO()
+    table = csv.writer(rows, lineterminator="\n")
+    table.writerow(["notebook", "name", "value"])
+    for result in results:
+        with suppress(OSError, ValueError):
+            metrics = read_metrics(folder / f"{result.notebook}.ipynb")
+            table.writerows([result.notebook, name, value] for name, value in metrics.items())
+    write_text(folder / "metrics.csv", rows.getvalue())
+    about = about | {"seconds": {r.notebook: r.seconds for r in results}, "finished": _now() if finished else None}
+    write_text(folder / "environment.json", json.dumps(about, indent=2) + "\n")
+    failures = [asdict(result) for result in results if result.error]
+    write_text(folder / "failures.json", json.dumps(failures, indent=2) + "\n")
+
+
+def commit(job: Job, folder: Path) -> None:
+    """Write the executed notebook, cleaned, over its source.
+
+    Raises
+    ------
+    ValueError
+        If it is not fit to be committed, or its source was edited during the run.
+    """
+    cleaned = clean_notebook(read_notebook(folder / f"{job.name}.ipynb"))
+    problems = check_notebook(cleaned)
+    if [cell.source for cell in cleaned.cells] != [cell.source for cell in read_notebook(job.path).cells]:
+        problems.append("The source was edited during the run.")
+    if problems:
+        raise ValueError(f"not committed: {' '.join(problems)}")
+    write_text(job.path, nbformat.writes(cleaned) + "\n")
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+# ---- The command -----------------------------------------------------------------------------------------------------
+
+
+def run(jobs: Sequence[Job], folder: Path, *, commit_them: bool = False) -> list[Result]:
+    """Run every job, one after the other, and keep the run folder up to date."""
+    write_text(folder / "parameters.json", json.dumps({job.name: job.parameters for job in jobs}, indent=2) + "\n")
+    about = {"started": _now(), "limits": {job.name: job.limit for job in jobs}, **environment()}
+    results: list[Result] = []
+    write_results(folder, about, results, finished=False)
+    for number, job in enumerate(jobs, 1):
+        result = execute(job, folder, f"[{number}/{len(jobs)}] {job.name}")
+        if commit_them and not result.error:
+            try:
+                commit(job, folder)
+            except ValueError as error:
+                result = replace(result, error=str(error))
+        results.append(result)
+        write_results(folder, about, results, finished=number == len(jobs))
+    return results
+
+
+def report(results: Sequence[Result], folder: Path) -> int:
+    """Print what failed and where the results are; return the exit status."""
+    failed = [result for result in results if result.error]
+    seconds = sum(result.seconds for result in results)
+    print(f"\n{len(results) - len(failed)} of {len(results)} notebooks done in {_clock(seconds)}. Results: {folder}")
+    for result in failed:
+        print(f"FAILED {result.notebook}: {result.error}")
+    return 1 if failed else 0
+
+
+def _given_folder(text: str) -> Path:
+    folder = Path(text).resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{text} is not an empty folder: name a new one for this run.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _list(jobs: Sequence[Job]) -> int:
+    for job in jobs:
+        print(f"{job.name}  (at most {_clock(job.limit)})")
+        for name, value in job.parameters.items():
+            print(f"    {name} = {value!r}")
+    return 0
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run the notebooks as the command line says: 0 well, 1 a notebook failed, 130 interrupted."""
+    folder = Path(options.folder).resolve()
+    paths = find_notebooks(options.notebooks, folder)
+    jobs = plan(paths, load_profile(options.profile, folder), parse_assignments(options.parameters), options.timeout)
+    if options.list:
+        return _list(jobs)
+    changed = {name for job in jobs for name in job.overrides}
+    if options.commit and changed:
+        raise ValueError(
+            f"--commit keeps the results of the notebooks' own defaults, and {', '.join(sorted(changed))} differ."
+        )
+    out = _given_folder(options.out) if options.out else new_folder(Path("runs"), options.profile)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+    try:
+        return report(run(jobs, out, commit_them=options.commit), out)
+    except KeyboardInterrupt:
+        print(f"\nStopped. What was done is in {out}", file=sys.stderr)
+        return 130

@@ -1,0 +1,1 @@
+"""What everything leans on: checks, files, progress, audio, the machine."""

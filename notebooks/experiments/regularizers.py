@@ -1,0 +1,186 @@
+"""What keeps a network from learning its training mixtures by heart: named settings, and a small search for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import nn
+
+from deeporch.features.augment import SpecAugment
+from deeporch.features.mel import Mel
+from deeporch.metrics import Scores
+from deeporch.mixtures.mixtures import Mixtures
+from deeporch.models.build import build
+from deeporch.plots.tables import LABELS, SEARCHED
+from deeporch.training import History, Training, evaluate, fit
+from deeporch.util.checks import check_choice, check_range
+from deeporch.util.progress import progress
+
+
+@dataclass(frozen=True)
+class Regularizer:
+    """One way to train: everything that differs between the settings of the regularization experiment.
+
+    Raises
+    ------
+    ValueError
+        If a penalty is negative, or a share is out of range.
+    """
+
+    label: str  # in pictures
+    dropout: float = 0.5  # share of the last conv's outputs that is silenced in training; 0.5: the study's network
+    l1: float = 0.0  # see `Training`
+    l2: float = 0.0
+    specaugment: float = 0.0  # widest masks, as a share of bins and of frames; 0: none
+    fresh: bool = False  # new mixtures of the same notes in every epoch
+    patience: int | None = None  # stop after so many epochs without a better validation loss, and keep the best
+
+    def __post_init__(self) -> None:
+        check_range(self.dropout, 0, 0.99, "dropout")
+        check_range(self.specaugment, 0, 1, "specaugment (the widest mask, as a share)")
+        Training(l1=self.l1, l2=self.l2)  # says what is wrong with a negative penalty
+
+    @property
+    def name(self) -> str:
+        """Its values in words, e.g. ``dropout=0.5 l2=1e-06 specaugment=0.1``."""
+        return f"dropout={self.dropout:g} l2={self.l2:.1e} specaugment={self.specaugment:g}"
+
+    @property
+    def augment(self) -> SpecAugment | None:
+        """What `fit` applies to every training batch."""
+        return SpecAugment(self.specaugment, self.specaugment) if self.specaugment else None
+
+
+SETTINGS = {
+    "none": Regularizer("nothing at all", dropout=0),
+    "dropout": Regularizer("dropout alone (study)"),
+    "l2_5e-3": Regularizer("L2 5e-3", l2=5e-3),
+    "l2_1e-6": Regularizer("L2 1e-6", l2=1e-6),
+    "l1_1e-2": Regularizer("L1 1e-2", l1=1e-2),
+    "early_stopping": Regularizer("early stopping", patience=5),
+    "specaugment": Regularizer("SpecAugment", specaugment=0.1),
+    "fresh": Regularizer("fresh mixtures", fresh=True),
+}
+
+
+def get_regularizers(names: str) -> dict[str, Regularizer]:
+    """Return settings by their names, separated by spaces; ``"all"`` for every one of `SETTINGS`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or there is none.
+
+    Examples
+    --------
+    >>> list(get_regularizers("none l2_1e-6"))
+    ['none', 'l2_1e-6']
+    """
+    chosen = list(SETTINGS) if names.strip() == "all" else names.split()
+    if not chosen:
+        raise ValueError(f"No regularizer is named: choose some of {', '.join(SETTINGS)}, or 'all'.")
+    return {name: SETTINGS[check_choice(name, SETTINGS, "regularizer")] for name in chosen}
+
+
+def fit_regularized(
+    regularizer: Regularizer,
+    train: Callable[[int], Mixtures],
+    valid: Mixtures,
+    *,
+    model: str = "cnn",
+    features: str | Mel = "mel128",
+    seed: int = 0,
+    **options: object,
+) -> tuple[nn.Module, History]:
+    """Build a network and train it in one way.
+
+    Parameters
+    ----------
+    regularizer : Regularizer
+        The way.
+    train : callable
+        From the epoch (from 1) to that epoch's training mixtures. Only ``fresh`` settings ask for more than the first.
+    valid : Mixtures
+        Measured after every epoch; early stopping goes by its loss. Never the test's.
+    model : str
+        ``"cnn"`` or ``"cnn_lstm_cnn"``: a network whose config has a dropout.
+    features : str or Mel
+        What it sees.
+    seed : int
+        Of the weights, the order of mixtures, dropout and masks.
+    **options
+        Other fields of `Training`.
+
+    Returns
+    -------
+    model : torch.nn.Module
+        Trained.
+    history : History
+        A row an epoch.
+    """
+    network = build(model, valid.classes, features=features, seed=seed, dropout=regularizer.dropout)
+    options |= {"l1": regularizer.l1, "l2": regularizer.l2, "patience": regularizer.patience}
+    history = fit(
+        network, train if regularizer.fresh else train(1), valid,
+        augment=regularizer.augment, restore_best=regularizer.patience is not None, seed=seed, **options,
+    )  # fmt: skip
+    return network, history
+
+
+def propose(trials: int, seed: int = 0) -> list[Regularizer]:
+    """Draw settings for a random search: L2 between 1e-8 and 1e-4, evenly on a logarithmic scale, dropout and masks.
+
+    Parameters
+    ----------
+    trials : int
+        How many.
+    seed : int
+        Of the draw; the first settings of a longer list are those of a shorter one.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(trials):
+        l2, dropout, share = generator.uniform((-8, 0, 0), (-4, 0.8, 0.3))
+        drawn.append(
+            Regularizer("trial", l2=float(f"{10**l2:.1e}"), dropout=round(dropout, 1), specaugment=round(share, 2))
+        )
+    return drawn
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting that a search tried, and how it did on the validation mixtures."""
+
+    regularizer: Regularizer
+    scores: Scores
+    history: History
+
+
+def search(
+    trials: Sequence[Regularizer], train: Callable[[int], Mixtures], valid: Mixtures, **options: object
+) -> list[Trial]:
+    """Train a network with each setting and return them from the lowest validation loss to the highest [1]_.
+
+    Parameters
+    ----------
+    trials : sequence of Regularizer
+        E.g. from `propose`.
+    train, valid, **options
+        As of `fit_regularized`. The test is not asked for, so nothing can be chosen by it.
+
+    References
+    ----------
+    .. [1] J. Bergstra, Y. Bengio: Random search for hyper-parameter optimization, JMLR 13, 2012.
+    """
+    done = []
+    for regularizer in progress(trials, desc="search", unit="trial", disable=len(trials) < 2):
+        network, history = fit_regularized(regularizer, train, valid, **options)
+        done.append(Trial(regularizer, evaluate(network, valid, device=str(options.get("device", "auto"))), history))
+    return sorted(done, key=lambda trial: trial.scores.loss)
+
+
+def found(trials: Sequence[Trial]) -> dict[str, Regularizer]:
+    """Return the best of a search as ``{"searched": …}``, to be trained in full; nothing if nothing was tried."""
+    return {SEARCHED: replace(trials[0].regularizer, label=LABELS[SEARCHED])} if trials else {}

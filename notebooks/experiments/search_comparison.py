@@ -1,0 +1,383 @@
+"""How well searches do: recovery of known mixtures, methods on targets, and what a search costs."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from experiments.distance_validation import best_recordings
+
+from deeporch.mixtures.classes import Classes
+from deeporch.mixtures.mixtures import Mixtures
+from deeporch.notes.library import NoteLibrary
+from deeporch.orchestration.distances import Distance
+from deeporch.orchestration.orchestra import candidates, parse_orchestra
+from deeporch.orchestration.search.genetic import CROSSOVER, GENERATIONS, MUTATION, POPULATION, genetic
+from deeporch.orchestration.search.local_search import refine
+from deeporch.orchestration.search.problem import Budget, OutOfBudget, Task
+from deeporch.orchestration.search.pursuit import ask, network_only, orthogonal_pursuit, propose, pursue
+from deeporch.orchestration.search.rendered import hear, search
+from deeporch.orchestration.solution import Solution, SolutionNote
+from deeporch.results import COLUMNS
+from deeporch.util.progress import progress
+
+if TYPE_CHECKING:
+    from deeporch.recognition.recognizer import Recognizer
+
+TENTH = POPULATION * GENERATIONS // 10  # evaluations of ours: a tenth of the genetic algorithm's
+
+
+def single_note(task: Task) -> None:
+    """Keep the best single note."""
+    scores = task.alone()
+    note = int(scores.argmin())
+    player = next(p for p, choices in enumerate(task.choices) if note in choices)
+    assignment = task.silence
+    assignment[player] = note
+    task.keep(assignment, float(scores.min()))
+
+
+def random_search(task: Task, evaluations: int = TENTH) -> None:
+    """Keep the best of so many assignments drawn at random."""
+    genetic(task, population=500, generations=evaluations // 500, crossover=0.0, mutation=1.0)
+
+
+def plain_genetic(task: Task, *, small: bool = False) -> None:
+    """Search with Orchidea's published settings; `small` takes a tenth of the generations."""
+    generations = GENERATIONS // 10 if small else GENERATIONS
+    genetic(task, population=POPULATION, generations=generations, crossover=CROSSOVER, mutation=MUTATION)
+
+
+def pursue_and_refine(task: Task) -> None:
+    """Pursue and refine once."""
+    refine(task, pursue(task))
+
+
+METHODS: dict[str, tuple[Callable[[Task], object], int | None]] = {  # and how many evaluations each may take
+    "best single note": (single_note, None),
+    "random": (random_search, None),
+    "orthogonal pursuit": (orthogonal_pursuit, None),
+    "pursuit": (pursue, None),
+    "pursuit + refinement": (pursue_and_refine, TENTH),
+    "plain genetic": (plain_genetic, None),
+    "ours": (search, TENTH),
+}
+DETERMINISTIC = ("best single note", "orthogonal pursuit", "network only")  # draw nothing, so that one seed tells all
+
+
+def compare_methods(
+    targets: Mapping[str, torch.Tensor],
+    notes: NoteLibrary,
+    orchestra: str,
+    measures: Sequence[Distance],
+    *,
+    methods: Sequence[str] = tuple(METHODS),
+    recognizer: Recognizer | None = None,
+    seeds: Sequence[int] = (0,),
+) -> pd.DataFrame:
+    """Return what every method finds for every target under every distance.
+
+    Parameters
+    ----------
+    targets : mapping of str to torch.Tensor
+        Sounds [samples] at the library's sample rate.
+    notes : NoteLibrary
+        The library.
+    orchestra : str
+        The players.
+    measures : sequence of Distance
+        What is minimised, and what is reported.
+    methods : sequence of str
+        Of METHODS.
+    recognizer : Recognizer, optional
+        Adds the method "network only".
+    seeds : sequence of int
+        Of the searches, each of which runs once with every one: from seed to seed the genetic algorithm differs by
+        some percent. Methods that draw nothing run with the first only.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a search: target, measure, method, seed, distance (as heard, of the best 12 of each method and more, see
+        `hearing.hear`), score (the least sum of energies), notes, evaluations, seconds, played
+        (SolutionNotes), length (of the target, in seconds). Notes cost nothing here: every method minimises the
+        distance itself.
+    """
+    players = parse_orchestra(orchestra, notes)
+    choices = candidates(notes, players, [])
+    rows = []
+    jobs = [(name, measure) for measure in measures for name in targets]
+    for name, measure in progress(jobs, desc="targets", unit=" searches", leave=False):
+        sound = targets[name]
+        began = time.perf_counter()
+        task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0)
+        setup = time.perf_counter() - began
+        runs = {method: METHODS[method] for method in methods}
+        if recognizer is not None:
+            runs["network only"] = (lambda task: network_only(task, ask(task, recognizer)), None)
+        for method, (run, limit) in runs.items():
+            for seed in seeds[:1] if method in DETERMINISTIC else seeds:
+                row = {"target": name, "measure": measure.name, "method": method, "seed": seed, "setup": setup}
+                rows.append(row | _search(task, sound, run, Budget(limit), seed=seed))
+    return pd.DataFrame(rows)
+
+
+def _search(
+    task: Task, sound: torch.Tensor, method: Callable[[Task], object], budget: Budget, *, seed: int
+) -> dict[str, object]:  # fmt: skip
+    """Run one search and return its row."""
+    task.aim(sound)
+    task.budget, task.generator = budget, torch.Generator().manual_seed(seed)
+    began = time.perf_counter()
+    with suppress(OutOfBudget):
+        method(task)
+    hear(task)
+    seconds = time.perf_counter() - began
+    distance, assignment = min(task.heard.values(), key=lambda each: each[0])
+    notes = to_notes(task, assignment)
+    return {
+        "distance": distance, "score": task.ranked()[0][0], "notes": len(notes), "evaluations": task.budget.spent,
+        "seconds": seconds, "played": notes, "length": task.seconds,
+    }  # fmt: skip
+
+
+def won(methods: pd.DataFrame, *, tolerance: float = 1e-5) -> pd.DataFrame:
+    """Return on how many targets ours is nearer than, as near as, or farther than the plain genetic algorithm.
+
+    What is compared is the mean distance over seeds. A row a measure: won, even (within `tolerance` of the distance),
+    lost.
+    """
+    pairs = methods.pivot_table(index=["measure", "target"], columns="method", values="distance", sort=False)
+    ahead = 1 - pairs["ours"] / pairs["plain genetic"]
+    counts = pd.DataFrame({"won": ahead > tolerance, "even": ahead.abs() <= tolerance, "lost": ahead < -tolerance})
+    return counts.groupby(level="measure", sort=False).sum()
+
+
+def sound_of(
+    methods: pd.DataFrame, notes: NoteLibrary, orchestra: str, *, target: str, measure: str, method: str
+) -> np.ndarray:
+    """Return what a search of `compare_methods` sounds like, with its first seed: float32 [samples]."""
+    same = (methods["target"] == target) & (methods["measure"] == measure) & (methods["method"] == method)
+    row = next(methods[same].itertuples())
+    return Solution(row.played, parse_orchestra(orchestra, notes), notes, row.distance, measure, row.length).render()
+
+
+def to_notes(task: Task, assignment: torch.Tensor) -> list[SolutionNote]:
+    """Return the notes of an assignment, all sounding from the start to the target's end."""
+    return [
+        SolutionNote.of(task.notes, int(task.rows[i]), p, duration=task.seconds)
+        for p, i in enumerate(assignment.tolist())
+        if i != task.rest
+    ]
+
+
+def recover(
+    notes: NoteLibrary,
+    classes: Classes,
+    library: torch.Tensor,
+    pool: torch.Tensor,
+    measure: Distance,
+    *,
+    recognizer: Recognizer | None = None,
+    sizes: Sequence[int] = (1, 2, 3, 5, 10),
+    count: int = 50,
+    evaluations: int = TENTH,
+    seconds: float = 2.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how many notes of known mixtures a search finds again, one player an instrument.
+
+    Parameters
+    ----------
+    notes, classes
+        The library and its classes by note.
+    library : torch.Tensor
+        Rows that solutions are made of.
+    pool : torch.Tensor
+        Rows that mixtures are made of: the same, or held-out ones.
+    measure : Distance
+        What is minimised.
+    recognizer : Recognizer, optional
+        Whose evidence prices the notes; see `stages.propose`.
+    sizes, count
+        How many notes a mixture has, and how many mixtures of each size.
+    evaluations : int
+        Of each search.
+    seconds : float
+        Duration of the mixtures.
+    seed : int
+        Of mixtures and searches.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a mixture: n, recall (share of its notes found), pitch_recall (whatever the instrument), notes (in the
+        solution), distance (of what was found), own (that of the true notes, played by the library's recordings that
+        come closest), seconds. Distances are of sums of energies.
+    """
+    instrument = notes.table["instrument"].to_numpy()[library.numpy()]
+    choices = [library.numpy()[instrument == name] for name in sorted(set(instrument))]
+    names, midi = classes.of_note.numpy(), notes.table["midi"].to_numpy()
+    samples = round(seconds * notes.sample_rate)
+    rows = []
+    for n in sizes:
+        mixtures = Mixtures(notes, classes, n=n, size=count, seed=seed, pool=pool, per_instrument=1, samples=samples)
+        task = Task(mixtures.audio([0])[0], notes, choices, measure, seconds=seconds, seed=seed)
+        for i in progress(range(count), desc=f"recovery, N = {n}", unit=" mixtures", leave=False):
+            task.aim(mixtures.audio([i])[0])
+            if recognizer is not None:
+                propose(task, recognizer)
+            task.budget, began = Budget(evaluations), time.perf_counter()
+            search(task)
+            seconds_spent = time.perf_counter() - began
+            _, assignment = min(task.heard.values(), key=lambda each: each[0])
+            played, true = assignment[assignment != task.rest], mixtures.indices[i].long().numpy()
+            found, task.budget = task.rows[played.numpy()], Budget()
+            best, _ = best_recordings(task, names[task.rows], names[true])
+            rows.append({
+                "n": n, "recall": len(set(names[found]) & set(names[true])) / n,
+                "pitch_recall": len(set(midi[found]) & set(midi[true])) / len(set(midi[true])), "notes": len(found),
+                "distance": _distance(task, played), "own": _distance(task, torch.tensor(best)),
+                "seconds": seconds_spent,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _distance(task: Task, notes: torch.Tensor) -> float:
+    """Return the distance of some candidates from the target, their costs left out."""
+    return float(task.score(task.mixture(notes)[None], 0.0)[0])
+
+
+def compare_budgets(
+    targets: Mapping[str, torch.Tensor],
+    notes: NoteLibrary,
+    orchestra: str,
+    measure: Distance,
+    *,
+    budgets: Sequence[float] = (0.3, 1.0, 3.0),
+    seeds: Sequence[int] = (0,),
+) -> pd.DataFrame:
+    """Return what ours and the plain genetic algorithm find in so many seconds: a row a search, as `compare_methods`.
+
+    Each runs once with every seed; the genetic algorithm goes on as long as the time lasts. `budget` is a further
+    column.
+    """
+    players = parse_orchestra(orchestra, notes)
+    choices, rows = candidates(notes, players, []), []
+    methods = {"plain genetic": lambda task: genetic(task, generations=100 * GENERATIONS), "ours": search}
+    for name, sound in progress(targets.items(), desc="budgets", unit=" targets", leave=False):
+        task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0)
+        for seconds in budgets:
+            for method, seed in itertools.product(methods, seeds):
+                row = {"target": name, "measure": measure.name, "method": method, "seed": seed, "budget": seconds}
+                rows.append(row | _search(task, sound, methods[method], Budget(seconds=seconds), seed=seed))
+    return pd.DataFrame(rows)
+
+
+def cost_of_search(
+    notes: NoteLibrary,
+    target: torch.Tensor,
+    measure: Distance,
+    *,
+    sizes: Sequence[int],
+    orchestras: Sequence[int] = (4, 12, 30),
+    evaluations: int = TENTH,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the processor's seconds of a search by size of library and of orchestra, the notes' energies being cached.
+
+    Libraries of other sizes than the given one are made of its notes, drawn without or, where it is too small, with
+    replacement; every player may have any of them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a search: library (notes), players, seconds, evaluations, megabytes (of the energies).
+    """
+    generator, rows = torch.Generator().manual_seed(seed), []
+    for size in sizes:
+        drawn = torch.randperm(len(notes), generator=generator).repeat(1 + size // len(notes))[:size]
+        library = notes.take(drawn)
+        for players in (orchestras[0], *orchestras):  # the first time nothing is warm
+            began = time.process_time()
+            choices = [part.numpy() for part in torch.arange(size).tensor_split(players)]
+            task = Task(target, library, choices, measure, seconds=2.0, budget=Budget(evaluations), seed=seed)
+            search(task)
+            rows.append({
+                "library": size, "players": players, "seconds": time.process_time() - began,
+                "evaluations": task.budget.spent, "megabytes": task.views.nbytes / 1e6,
+            })  # fmt: skip
+        del rows[-len(orchestras) - 1]
+    return pd.DataFrame(rows)
+
+
+def tidy_trials(
+    experiment: str,
+    *,
+    data: str,
+    profile: str,
+    device: str,
+    methods: pd.DataFrame,
+    verdicts: Mapping[str, pd.DataFrame],
+    recovery: Mapping[str, pd.DataFrame],
+    budgets: pd.DataFrame,
+    cost: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return everything that was measured as one table in the form of `Results`: a row a number.
+
+    Parameters
+    ----------
+    experiment, data, profile, device : str
+        Labels of all rows.
+    methods : pandas.DataFrame
+        From `compare_methods`: quantities distance, evaluations and search_time; setting is the method,
+        model the distance, item the target.
+    verdicts : mapping of str to pandas.DataFrame
+        Distance to `objective.verdict`: true_wins; item is the alternative, n = 0 stands for all N.
+    recovery : mapping of str to pandas.DataFrame
+        What was held out to `recover`'s table: recall, pitch_recall, notes, distance and own by n.
+    budgets : pandas.DataFrame
+        From `compare_budgets`: distance_in_time; item is the target, seconds the budget.
+    cost : pandas.DataFrame
+        From `cost_of_search`: search_seconds; n is the size of the library.
+    """
+    rows = [
+        {"setting": row["method"], "model": row["measure"], "item": row["target"], "seed": row["seed"],
+         "quantity": name, "value": row[column]}
+        for _, row in methods.iterrows()
+        for name, column in (("distance", "distance"), ("evaluations", "evaluations"), ("search_time", "seconds"))
+    ]  # fmt: skip
+    for name, table in verdicts.items():
+        for n, shares in table.iterrows():
+            size = 0 if n == "all N" else int(n)
+            rows += [
+                {"setting": name, "n": size, "item": item, "test_mixtures": int(shares["cases"]),
+                 "quantity": "true_wins", "value": value}
+                for item, value in shares.drop("cases").items()
+            ]  # fmt: skip
+    for name, table in recovery.items():
+        for n, part in table.groupby("n"):
+            rows += [
+                {"setting": name, "n": n, "test_mixtures": len(part), "quantity": quantity,
+                 "value": part[quantity].mean()}
+                for quantity in ("recall", "pitch_recall", "notes", "distance", "own")
+            ]  # fmt: skip
+    rows += [
+        {"setting": row.method, "model": row.measure, "item": row.target, "seed": row.seed, "seconds": row.budget,
+         "quantity": "distance_in_time", "value": row.distance}
+        for row in budgets.itertuples()
+    ]  # fmt: skip
+    rows += [
+        {"setting": f"{row.players} players", "n": row.library, "quantity": "search_seconds", "value": row.seconds}
+        for row in cost.itertuples()
+    ]
+    common = {"experiment": experiment, "data": data, "device": device, "profile": profile}
+    empty = dict.fromkeys(COLUMNS, "") | {"n": 0, "seed": 0, "n_classes": 0, "train_mixtures": 0, "test_mixtures": 0,
+                                          "epochs": 0, "seconds": 0.0}  # fmt: skip
+    return pd.DataFrame([empty | common | row | {"value": float(f"{row['value']:.5g}")} for row in rows])[list(COLUMNS)]

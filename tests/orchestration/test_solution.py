@@ -1,0 +1,110 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from deeporch.orchestration.solution import Solution, SolutionNote, note_audio
+
+RATE = 44_100
+
+
+@pytest.fixture
+def library(tiny_library):
+    return tiny_library
+
+
+def row(library, instrument, pitch, dynamic="mf"):
+    table = library.table
+    found = table[(table["instrument"] == instrument) & (table["pitch"] == pitch) & (table["dynamic"] == dynamic)]
+    return int(found.index[0])
+
+
+def make(library, *notes, orchestra=("Fl", "ClBb|Ob", "Vn"), seconds=2.0):
+    return Solution(notes, orchestra, library, 0.25, "cosine", seconds)
+
+
+def recording(library, note):
+    return library.audio[note, : int(library.lengths[note])].float().numpy()
+
+
+def test_a_note_takes_its_words_from_the_library(library):
+    note = SolutionNote.of(library, row(library, "Ob", "D4", "ff"), 1, cents=12, onset=0.5, gain=0.5)
+    assert (note.instrument, note.pitch, note.midi, note.dynamic, note.player) == ("Ob", "D4", 62, "ff", 1)
+    assert note.duration == pytest.approx(library.table["seconds"][note.note])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        note.gain = 2.0
+
+
+def test_render_is_the_scaled_sum_of_the_recordings_at_their_onsets(library):
+    first, second = row(library, "Fl", "C4"), row(library, "Vn", "E4", "ff")
+    solution = make(
+        library, SolutionNote.of(library, first, 0, gain=0.5), SolutionNote.of(library, second, 2, onset=0.25, gain=2)
+    )
+    expected = np.zeros(2 * RATE)
+    for note, start, gain in ((first, 0, 0.5), (second, RATE // 4, 2.0)):
+        sound = recording(library, note)
+        expected[start : start + len(sound)] += gain * sound
+    audio = solution.render()
+    assert (audio.dtype, audio.shape) == (np.float32, (2 * RATE,))
+    np.testing.assert_allclose(audio, expected, atol=1e-6)
+    assert np.abs(audio).max() > 0.5
+    np.testing.assert_allclose(solution.render(players=[0])[: RATE // 4], expected[: RATE // 4], atol=1e-6)
+    assert not solution.render(players=[1]).any()
+    np.testing.assert_allclose(solution.stems().sum(0), audio, atol=1e-6)
+
+
+@pytest.mark.parametrize("cents", [-50, 30, 100])
+def test_retuning_moves_the_pitch_by_so_many_cents(library, cents):
+    note = row(library, "Fl", "A4")
+    sound = note_audio(library, SolutionNote.of(library, note, 0, cents=cents, duration=9))
+    assert len(sound) / len(recording(library, note)) == pytest.approx(2 ** (-cents / 1200), rel=1e-3)
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 2**20))
+    hertz = spectrum.argmax() * RATE / 2**20
+    assert 1200 * np.log2(hertz / 440) == pytest.approx(cents, abs=2)
+
+
+def test_durations_cut_with_a_fade_and_never_past_the_recording(library):
+    note = row(library, "Vn", "C4")
+    whole = recording(library, note)
+    cut = note_audio(library, SolutionNote.of(library, note, 2, duration=0.3))
+    assert len(cut) == round(0.3 * RATE)
+    np.testing.assert_array_equal(cut[: round(0.25 * RATE)], whole[: round(0.25 * RATE)])
+    assert cut[-1] == 0
+    assert np.abs(cut[-200:]).max() < 0.15 * np.abs(whole[len(cut) - 200 : len(cut)]).max()
+    np.testing.assert_array_equal(note_audio(library, SolutionNote.of(library, note, 2, duration=60)), whole)
+
+
+def test_nothing_sounds_after_the_end(library):
+    late = SolutionNote.of(library, row(library, "Fl", "C4"), 0, onset=0.4)
+    audio = make(library, late, SolutionNote.of(library, 0, 0, onset=0.7), seconds=0.5).render()
+    assert len(audio) == RATE // 2
+    assert audio[-1] == 0, "what lasts longer fades out"
+    assert np.abs(audio[round(0.42 * RATE) :]).max() > 0.05
+
+
+def test_table_and_card(library):
+    solution = make(
+        library,
+        SolutionNote.of(library, row(library, "Vn", "E4"), 2, cents=-20),
+        SolutionNote.of(library, row(library, "Ob", "C4"), 1),
+    )
+    assert solution.table["instrument"].tolist() == ["Ob", "Vn"]
+    assert solution.table["cents"].tolist() == [0, -20]
+    card = solution._repr_html_()
+    for word in ("2 notes, cosine 0.25, 2.00 s", "Ob", "E4", "-20"):
+        assert word in card
+    assert len(make(library).table) == 0
+    assert not make(library).render().any()
+
+
+def test_what_cannot_be_is_one_sentence(library):
+    flute = SolutionNote.of(library, row(library, "Fl", "C4"), 0)
+    for change, words in (
+        ({"player": 3}, r"Fl C4 is played by player 3, but the orchestra has players 0 to 2\."),
+        ({"player": 1}, r"Fl C4 is given to player 1, who plays ClBb\|Ob\."),
+        ({"note": 216}, r"Fl C4 is row 216 of the library, which has rows 0 to 215\."),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make(library, dataclasses.replace(flute, **change))
+    with pytest.raises(ValueError, match=r"A solution lasts longer than 0 s, but seconds is 0\."):
+        make(library, seconds=0)
