@@ -7,31 +7,21 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-# Mid-tones that stand out on white and on black alike; all text takes the colour of the page.
-COLOURS = {
-    "woodwinds": "#2f8f5b",
-    "brass": "#b5722b",
-    "strings": "#c2544d",
-    "keyboards": "#5f76d6",
-    "plucked strings": "#8a6bbf",
+# Of every chart by family, here and in figures: Okabe and Ito's, which colour-blind readers tell apart
+FAMILY_COLOURS = {
+    "woodwinds": "#009E73",
+    "brass": "#E69F00",
+    "strings": "#0072B2",
+    "keyboards": "#CC79A7",
+    "plucked strings": "#56B4E9",
 }
 OTHER = "#808080"
-LEFT, STEP, BAR, ROW = 60, 6, 9, 14  # pixels: margin, semitone, bar height, row height
+LEFT, STEP, BAR, ROW = 150, 6, 9, 14  # pixels: margin, semitone, bar height, row height
+LISTED = 20  # reasons why files were left out
 
 
 def pitch_range_svg(table: pd.DataFrame, summary: pd.DataFrame) -> str:
-    """Return a chart of the pitches of every instrument as SVG.
-
-    Parameters
-    ----------
-    table, summary : pandas.DataFrame
-        Of a NoteLibrary. Each instrument is a row of bars; a gap in it is a pitch that is missing.
-
-    Returns
-    -------
-    str
-        An ``<svg>`` element.
-    """
+    """Return the pitches of every instrument of a library as an ``<svg>``: bars, with gaps where a pitch is missing."""
     low, high = 12 * (table["midi"].min() // 12), 12 * (table["midi"].max() // 12 + 1)
     width, height = LEFT + STEP * (high - low) + 10, ROW * len(summary) + 20
     parts = []
@@ -41,12 +31,13 @@ def pitch_range_svg(table: pd.DataFrame, summary: pd.DataFrame) -> str:
         parts.append(f'<text x="{x}" y="{height - 4}" text-anchor="middle">C{octave // 12 - 1}</text>')
     for row, (instrument, line) in enumerate(summary.iterrows()):
         y = ROW * row + 2
-        parts.append(f'<text x="{LEFT - 8}" y="{y + BAR}" text-anchor="end">{escape(str(instrument))}</text>')
+        name = f"{line['name']} · {instrument}" if line["name"] != instrument else str(instrument)
+        parts.append(f'<text x="{LEFT - 8}" y="{y + BAR}" text-anchor="end">{escape(name)}</text>')
         pitches = np.unique(table.loc[table["instrument"] == instrument, "midi"])
         for run in np.split(pitches, np.flatnonzero(np.diff(pitches) > 1) + 1):
             parts.append(
                 f'<rect x="{LEFT + STEP * (run[0] - low)}" y="{y}" width="{STEP * len(run)}" height="{BAR}" rx="2" '
-                f'fill="{COLOURS.get(line["family"], OTHER)}"><title>{escape(str(line["name"]))}</title></rect>'
+                f'fill="{FAMILY_COLOURS.get(line["family"], OTHER)}"><title>{escape(str(line["name"]))}</title></rect>'
             )
     return (
         f'<svg role="img" aria-label="Pitch range of each instrument" width="{width}" height="{height}" '
@@ -56,29 +47,19 @@ def pitch_range_svg(table: pd.DataFrame, summary: pd.DataFrame) -> str:
 
 
 def library_html(title: str, table: pd.DataFrame, summary: pd.DataFrame, skipped: pd.DataFrame) -> str:
-    """Return the card of a library as HTML.
-
-    Parameters
-    ----------
-    title : str
-        The heading.
-    table, summary, skipped : pandas.DataFrame
-        Of a NoteLibrary.
-
-    Returns
-    -------
-    str
-        A ``<div>`` that follows the light or dark theme of the page.
-    """
+    """Return the card of a library as a ``<div>`` that follows the theme of the page."""
     if not len(table):
         return f"<div><strong>{escape(title)}</strong></div>"
-    families = [family for family in COLOURS if family in set(summary["family"])]
-    legend = " ".join(f'<span style="color:{COLOURS[f]}">&#9632;</span> {escape(f)}' for f in families)
+    families = [family for family in FAMILY_COLOURS if family in set(summary["family"])]
+    legend = " ".join(f'<span style="color:{FAMILY_COLOURS[f]}">&#9632;</span> {escape(f)}' for f in families)
     lost = ""
     if len(skipped):
-        listed = "".join(f"<li>{escape(file)}: {escape(reason)}</li>" for file, reason in skipped.head(20).to_numpy())
-        more = f"<li>and {len(skipped) - 20} more in <code>.skipped</code></li>" if len(skipped) > 20 else ""
-        lost = f"<details><summary>{len(skipped):,} files skipped</summary><ul>{listed}{more}</ul></details>"
+        reasons = skipped.head(LISTED).to_numpy()
+        listed = "".join(f"<li>{escape(file)}: {escape(reason)}</li>" for file, reason in reasons)
+        rest = len(skipped) - LISTED
+        more = f"<li>and {rest} more: the attribute <code>skipped</code> lists all</li>" if rest > 0 else ""
+        files = f"{len(skipped):,} file{'s' * (len(skipped) > 1)}"
+        lost = f"<details><summary>{files} left out</summary><ul>{listed}{more}</ul></details>"
     return (
         f"<div><p><strong>{escape(title)}</strong></p><p>{legend}</p>{pitch_range_svg(table, summary)}"
         f"<details><summary>Summary by instrument</summary>{summary.to_html(border=0)}</details>{lost}</div>"

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
+from ..notes.chart import FAMILY_COLOURS as FAMILY_COLOURS
 from ..results import ROOT
 from ..util.files import atomic_path
 
@@ -21,7 +22,6 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#777777",
 )  # fmt: skip
 COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY)
-FAMILY_COLOURS = {"strings": BLUE, "woodwinds": GREEN, "brass": ORANGE, "keyboards": PINK}
 SPLIT_COLOURS = {"mixture": BLUE, "recording": ORANGE, "file": GREEN}
 SPLIT_NAMES = {"mixture": "heard in training", "recording": "held-out recordings", "file": "heard, one class per file"}
 _STYLE = {

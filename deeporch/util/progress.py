@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import os
 import sys
@@ -11,7 +12,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from tqdm import tqdm
-from tqdm.auto import tqdm as notebook_tqdm
 
 _LISTENER: ContextVar[Callable[[float, float | None, str], None] | None] = ContextVar("listener", default=None)
 
@@ -43,11 +43,37 @@ class _Told(tqdm):
         return shown
 
 
+class _InPage(tqdm):
+    """A bar in a notebook, as HTML: no widget that a saved page would miss, and nothing is left when it is finished."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._place = None
+        super().__init__(*arguments, **{**options, "file": io.StringIO(), "mininterval": 0.2, "leave": False})
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        from IPython.display import HTML, display
+
+        known = {**self.format_dict, "bar_format": _WITH_TOTAL if self.total else _WITHOUT_TOTAL}
+        known["prefix"] = f"{self.desc.removesuffix(': ')}: " if self.desc else ""
+        value = f'value="{self.n / self.total:.3f}"' if self.total else ""
+        bar = f"<progress {value} style='width:16em;vertical-align:middle'></progress>"
+        shown = HTML("" if msg == "" else f"<div>{bar} {html.escape(self.format_meter(**known))}</div>")
+        if self._place:
+            self._place.update(shown)
+        elif msg != "":
+            self._place = display(shown, display_id=True)
+        return True
+
+
+_WITH_TOTAL = "{desc}{n_fmt} of {total_fmt}{unit}, {remaining} left{postfix}"
+_WITHOUT_TOTAL = "{desc}{n_fmt}{unit}, {elapsed}{postfix}"
+
+
 def progress(iterable: Any = None, **options: Any) -> tqdm:
     """Return a tqdm bar over `iterable` (or a manual one with ``total=``).
 
-    In JupyterLab it is a widget, in a terminal a line; within `told` it is not drawn. In a log (no terminal, or
-    ``DEEPORCH_HEADLESS`` is set by the runner) it prints at most one plain line every ten seconds.
+    In a notebook it is HTML that goes when it is finished, in a terminal a line; within `told` it is not drawn. In a
+    log (no terminal, or ``DEEPORCH_HEADLESS`` is set by the runner) it prints at most one plain line every ten seconds.
 
     Parameters
     ----------
@@ -60,7 +86,8 @@ def progress(iterable: Any = None, **options: Any) -> tqdm:
         return _Told(iterable, **options)
     if os.environ.get("DEEPORCH_HEADLESS"):
         return tqdm(iterable, mininterval=10, maxinterval=60, ncols=100, ascii=True, **options)
-    in_notebook = "ipykernel" in sys.modules
-    if in_notebook or sys.stderr.isatty():
-        return notebook_tqdm(iterable, **options)
+    if "ipykernel" in sys.modules:
+        return _InPage(iterable, **options)
+    if sys.stderr.isatty():
+        return tqdm(iterable, **options)
     return tqdm(iterable, mininterval=10, ncols=100, **{**options, "leave": True})  # else its line would not end

@@ -149,14 +149,15 @@ def test_card(tiny_library):
     svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", html, re.S)[0])
     bars = [bar for bar in svg.iter("rect")]
     assert [float(bar.get("width")) for bar in bars] == [72] * 6  # 12 semitones of 6 pixels, without a gap
-    assert "files skipped</summary>" not in html
+    assert "left out</summary>" not in html
+    assert ">flute · Fl</text>" in html
     gap = tiny_library.take(np.flatnonzero(tiny_library.table["midi"] != 64)).select(instruments="Fl")
     svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", gap._repr_html_(), re.S)[0])
     assert [float(bar.get("width")) for bar in svg.iter("rect")] == [24, 42]  # C4 to D#4, F4 to B4
     lost = NoteLibrary(
         gap.table, gap.audio, name="x", key="x", skipped=pd.DataFrame({"file": ["<b>"], "reason": ["silent"]})
     )
-    assert "1 files skipped" in lost._repr_html_()
+    assert "1 file left out</summary>" in lost._repr_html_()
     assert "&lt;b&gt;: silent" in lost._repr_html_()
 
 

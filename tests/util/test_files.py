@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -118,6 +119,20 @@ def test_progress_walks_and_writes_little_in_a_log(monkeypatch, capsys):
     assert "counting" in written
     assert written.count("\r") <= 4
     assert written.isascii()
+
+
+def test_a_bar_in_a_notebook_is_html_and_leaves_nothing(monkeypatch):
+    shown = []
+    place = SimpleNamespace(update=lambda html: shown.append(html.data))
+    monkeypatch.setitem(sys.modules, "ipykernel", sys.modules.get("ipykernel"))
+    monkeypatch.setattr("IPython.display.display", lambda html, display_id: shown.append(html.data) or place)
+    assert list(progress(range(3), desc="<counting>", unit=" notes")) == [0, 1, 2]
+    assert 'value="0.000"' in shown[0]
+    assert "&lt;counting&gt;: 0 of 3 notes" in shown[0]
+    assert shown[-1] == ""
+    with pytest.raises(ZeroDivisionError), progress(total=5) as bar:
+        bar.update(1 // 0)
+    assert shown[-1] == ""
 
 
 def test_a_bar_in_a_log_ends_its_line_before_an_error_is_printed(monkeypatch, capsys):
