@@ -26,23 +26,7 @@ def check_tables(logits: torch.Tensor, targets: torch.Tensor) -> None:
 
 
 def top_n(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the prediction: as many classes with the highest outputs as each mixture has notes.
-
-    Parameters
-    ----------
-    logits, targets : torch.Tensor
-        [mixtures, classes]; the targets are multi-hot, and every row has the same number N of ones.
-
-    Returns
-    -------
-    torch.Tensor
-        bool [mixtures, classes], N true in each row.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, a target is empty, or the targets have different numbers of notes.
-    """
+    """Return the prediction: as many classes with the highest outputs as each mixture has notes."""
     check_tables(logits, targets)
     counts = targets.sum(1)
     n = int(counts[0])
@@ -82,13 +66,7 @@ def exact_match(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 def per_instrument(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> pd.DataFrame:
-    """Return right, occurring and accuracy of each instrument, summed over its classes (the study's table).
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by instrument, in class order; instruments that never occur have accuracy NaN.
-    """
+    """Return right, occurring and accuracy of each instrument, summed over its classes (the study's table)."""
     right = (top_n(logits, targets) & targets.bool()).sum(0)
     occurring = targets.bool().sum(0)
     table = pd.DataFrame(
@@ -118,7 +96,7 @@ def k_of_n_form(shares: list[float]) -> str:
 
 
 def mistakes(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> pd.DataFrame:
-    """Return what was heard instead of each missed note.
+    """Return what was predicted instead of each missed note.
 
     A mixture's top-N prediction has as many wrong classes as it misses notes. They are paired so that pitch classes
     agree best, then octaves, then instruments (an optimal assignment): an octave error is paired as one.
@@ -135,11 +113,11 @@ def mistakes(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> p
     instrument = classes.table["instrument"].to_numpy()
     rows = []
     for mixture in torch.nonzero(missed.any(1)).flatten().tolist():
-        true, heard = (torch.nonzero(m[mixture]).flatten().numpy() for m in (missed, wrong))
-        interval = midi[heard][None, :] - midi[true][:, None]
+        true, guessed = (torch.nonzero(m[mixture]).flatten().numpy() for m in (missed, wrong))
+        interval = midi[guessed][None, :] - midi[true][:, None]
         fold = np.abs((interval + 6) % 12 - 6)
-        cost = 2.0 * fold + 0.1 * np.abs(interval) / 12 + (instrument[heard][None, :] != instrument[true][:, None])
-        rows += [(mixture, true[i], heard[j]) for i, j in zip(*linear_sum_assignment(cost), strict=True)]
+        cost = 2.0 * fold + 0.1 * np.abs(interval) / 12 + (instrument[guessed][None, :] != instrument[true][:, None])
+        rows += [(mixture, true[i], guessed[j]) for i, j in zip(*linear_sum_assignment(cost), strict=True)]
     table = pd.DataFrame(rows, columns=["mixture", "true", "predicted"], dtype=int)
     for column in ("true", "predicted"):
         table[f"{column}_instrument"] = instrument[table[column]]
@@ -148,13 +126,13 @@ def mistakes(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> p
 
 
 def confusion(table: pd.DataFrame, instruments: list[str]) -> pd.DataFrame:
-    """Count `mistakes` by instrument: rows are what played, columns what was heard instead."""
+    """Count `mistakes` by instrument: rows are what played, columns what was predicted instead."""
     counts = pd.crosstab(table["true_instrument"], table["predicted_instrument"])
     return counts.reindex(index=instruments, columns=instruments, fill_value=0)
 
 
 def family_confusion(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what was heard instead of `mistakes`' instruments, by family: shares of each row, 0 to 1."""
+    """Return what was predicted instead of `mistakes`' instruments, by family: shares of each row, 0 to 1."""
     families = [
         table[f"{which}_instrument"].map(lambda name: INSTRUMENTS.get(name, ("", "other"))[1]).rename(which)
         for which in ("true", "predicted")
@@ -265,13 +243,7 @@ def score(logits: torch.Tensor, targets: torch.Tensor, classes: Classes, *, seco
 
 
 def reliability(probabilities: torch.Tensor, targets: torch.Tensor, *, bins: int = 15) -> dict[str, np.ndarray]:
-    """Return the reliability diagram of the decisions in equal bins of probability.
-
-    Returns
-    -------
-    dict
-        ``probability`` (mean of each bin), ``share`` (how often it was right) and ``count``; empty bins are left out.
-    """
+    """Return the reliability diagram of the decisions in equal bins of probability."""
     p, t = probabilities.flatten().double(), targets.flatten().double()
     place = (p * bins).long().clamp(0, bins - 1)
     count = torch.bincount(place, minlength=bins)

@@ -74,7 +74,7 @@ class Results:
         history : History, optional
             Of the training; with `curves` its losses and recalls are added a row an epoch.
         errors : pandas.DataFrame, optional
-            The network's `mistakes`: added as kinds of error, and as counts of instruments heard for one another.
+            The network's `mistakes`: added as kinds of error, and as counts of instruments taken for one another.
         more : iterable of (quantity, item, value)
             Further numbers of this run, with the same labels.
         """
@@ -90,7 +90,7 @@ class Results:
         if errors is not None:
             rows += [("kind_of_error", kind, share) for kind, share in kinds_of_error(errors).items()]
             counts = confusion(errors, test.classes.instruments).stack()
-            rows += [("confusion", f"{true}>{heard}", count) for (true, heard), count in counts[counts > 0].items()]
+            rows += [("confusion", f"{true}>{other}", count) for (true, other), count in counts[counts > 0].items()]
         self.add_rows([*rows, *more], **labels)
 
     def add_rows(self, rows: Iterable[tuple[str, object, float]], **labels: object) -> None:
@@ -163,13 +163,7 @@ def _curve_rows(history: History) -> list[tuple[str, object, float]]:
 
 
 def load_results(experiment: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """Read the committed CSV of an experiment.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the experiment has none; the sentence says which command makes it.
-    """
+    """Read the committed CSV of an experiment."""
     path = Path(folder or ROOT / "figures") / f"{experiment}.csv"
     if not path.is_file():
         raise FileNotFoundError(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -101,7 +102,7 @@ def fit(
     augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
     features: Mel | ConstantQ | Recoloured | None = None,
     callback: Callable[[dict], bool | None] | None = None,
-    **options: object,
+    **options: Any,
 ) -> History:
     """Train a network.
 

@@ -84,9 +84,7 @@ def counts():
     )
     loaded = core()
     print(f"package: {sum(LINES.values()):,} lines in {len(FILES)} modules and {len(folders)} folders")
-    print(
-        f"largest folder: {most} modules; longest file: {max(LINES.values())} lines; import floors: {max(floor.values())}"
-    )
+    print(f"largest folder: {most} modules; longest file: {longest} lines; import floors: {max(floor.values())}")
     print(f"core (notebooks 00 to 06): {sum(LINES[path] for path in loaded):,} lines in {len(loaded)} modules")
 
 

@@ -62,20 +62,7 @@ class SpecAugment:
             check_range(getattr(self, name), 0, 100, name)
 
     def __call__(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return masked copies of features.
-
-        Parameters
-        ----------
-        x : torch.Tensor
-            [batch, channels, bins, frames], on any device; all channels get the same masks.
-        generator : torch.Generator
-            On the CPU; the only source of chance.
-
-        Returns
-        -------
-        torch.Tensor
-            Of the same shape, device and type.
-        """
+        """Return masked copies of features."""
         batch, _, bins, frames = x.shape
         rows = _masks(batch, bins, self.frequency_masks, int(self.frequency * bins), generator)
         columns = _masks(batch, frames, self.time_masks, int(self.time * frames), generator)
@@ -204,24 +191,7 @@ class Recoloured:
 def neighbours(
     mixtures: Mixtures, which: torch.Tensor, most: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw notes to stand in for half of the notes of some mixtures.
-
-    Parameters
-    ----------
-    mixtures, which
-        The set, and which of it.
-    most : int
-        Semitones between a note and the one in its place.
-    generator : torch.Generator
-        On the CPU.
-
-    Returns
-    -------
-    rows, semitones : torch.Tensor
-        int64 [batch, n] each: notes of the pool that the mixtures were drawn from, of the same instruments, and how
-        far each is to be moved up to sound at the pitch of the note that it stands in for. Where the instrument has no
-        note at the interval drawn, and in the other half, the note itself, and 0.
-    """
+    """Draw notes to stand in for half of the notes of some mixtures."""
     midi = torch.from_numpy(mixtures.notes.table["midi"].to_numpy(dtype=np.int64, copy=True))
     instrument = torch.from_numpy(pd.factorize(mixtures.notes.table["instrument"])[0])
     key = instrument * 1000 + midi  # far more than there are pitches
@@ -250,27 +220,9 @@ def shift(x: torch.Tensor, most: float, generator: torch.Generator) -> torch.Ten
 
 
 def listen(picture: torch.Tensor, features: ConstantQ, *, iterations: int = 8, seed: int = 0) -> torch.Tensor:
-    """Return a sound whose constant-Q looks like a picture [1]_, so that changes to pictures can be heard.
+    """Return a sound whose constant-Q looks like a picture, so that changes to pictures can be heard.
 
-    Parameters
-    ----------
-    picture : torch.Tensor
-        One of `features`: [1, bins, frames], 0 to 1.
-    features : ConstantQ
-        Of which it is a picture.
-    iterations : int
-        Of the search for phases.
-    seed : int
-        Of the phases that it starts from.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 [samples].
-
-    References
-    ----------
-    .. [1] N. Perraudin, P. Balazs, P. L. Søndergaard: A fast Griffin-Lim algorithm, WASPAA 2013.
+    Source: N. Perraudin, P. Balazs, P. L. Søndergaard: A fast Griffin-Lim algorithm, WASPAA 2013.
     """
     level = picture.squeeze(0).double().numpy()
     magnitude = np.where(level > 0, 10 ** (-features.floor_db * (level - 1) / 20), 0)

@@ -66,18 +66,7 @@ class Mel:
         return (self.frames - 1) * self.hop
 
     def __call__(self, audio: torch.Tensor) -> torch.Tensor:
-        """Return the mel spectrograms of a batch.
-
-        Parameters
-        ----------
-        audio : torch.Tensor
-            [batch, samples], at `sample_rate`, on any device.
-
-        Returns
-        -------
-        torch.Tensor
-            float32 [batch, 1, n_mels, frames].
-        """
+        """Return the mel spectrograms of a batch."""
         if audio.ndim != 2:
             raise ValueError(f"Mel needs audio of shape [batch, samples], but got {list(audio.shape)}.")
         audio = audio[:, : self.samples].detach()
@@ -128,15 +117,7 @@ class Mel:
         return matrix @ torch.stft(whole, self.n_fft, self.hop, **options).abs().square()
 
     def _by_numba(self, ends: list[int], write: Callable[[int, np.ndarray], None]) -> torch.Tensor:
-        """Return mel powers [batch, n_mels, frames] of sounds on the CPU.
-
-        Parameters
-        ----------
-        ends : list of int
-            After how many samples each sound is silent.
-        write : callable
-            Writes a sound, by its number, into silence, float32 [samples or less]; from several threads.
-        """
+        """Return mel powers [batch, n_mels, frames] of sounds on the CPU."""
         power = np.zeros((len(ends), self.frames, self.n_mels), np.float32)
         half, bands = self.n_fft // 2, mixing.mel_bands(self.sample_rate, self.n_mels)
         constants = mixing.transform_constants()

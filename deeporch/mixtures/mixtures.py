@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -315,7 +316,7 @@ class VariedMixtures(Mixtures):
         n: tuple[int, int] = (1, 10),
         size: int = 1000,
         seed: int = 0,
-        **options: object,
+        **options: Any,
     ) -> None:
         low, high = n
         if not 1 <= low <= high:

@@ -31,17 +31,7 @@ def conv_stage(inputs: int, outputs: int, *, pool: bool = True, dropout: float =
 
 
 class CNN(nn.Module):
-    """The study's CNN.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Channels, bins and frames of the features.
-    outputs : int
-        Number of classes.
-    config : CNNConfig
-        Sizes.
-    """
+    """The study's CNN."""
 
     Config = CNNConfig
 

@@ -33,26 +33,7 @@ class CNNLSTMCNNConfig:
 
 
 class Recurrence(nn.Module):
-    """An LSTM over the frames of feature maps.
-
-    With ``axis="time"`` the step t sees channels x bins of frame t: [B, C, F, T] is permuted to [B, T, C, F], then
-    flattened to [B, T, C·F]; the output is a picture of one channel, the LSTM's units over time.
-
-    ``"as_published"`` rebuilds the study's defect, whose code is not available: [B, C, F, T] is *reshaped*, without
-    the permutation, to [B, T, C·F], and the output [B, T, H] to [B, 1, T, H]. Each step then gets the next C·F numbers
-    of [C, F, T] in row-major order. For the study's sizes, C = 32 and F = T = 16, step s gets channels 2s and 2s + 1
-    whole, all bins and all frames: the LSTM runs over the channels, in their arbitrary order. Both forms have
-    the same weights, and differ only in which numbers meet.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Channels, bins and frames of the feature maps.
-    units : int
-        Hidden size, in each direction.
-    axis, bidirectional, residual
-        As of `CNNLSTMCNNConfig`.
-    """
+    """An LSTM over the frames of feature maps."""
 
     def __init__(
         self, shape: tuple[int, int, int], units: int, *, axis: str, bidirectional: bool, residual: bool
@@ -75,13 +56,7 @@ class Recurrence(nn.Module):
 
 
 class CNNLSTMCNN(nn.Module):
-    """The study's CNN with an LSTM between its third and fourth conv stages, and the variants of it.
-
-    Parameters
-    ----------
-    shape, outputs, config
-        As of `CNN`.
-    """
+    """The study's CNN with an LSTM between its third and fourth conv stages, and the variants of it."""
 
     Config = CNNLSTMCNNConfig
 

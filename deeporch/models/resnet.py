@@ -48,10 +48,7 @@ BLOCKS = {"basic": (basic_block, 1), "bottleneck": (bottleneck_block, 4)}  # and
 
 
 class Residual(nn.Module):
-    """ReLU(path(x) + shortcut(x)); the shortcut is a 1x1 conv, of every other place if `stride` is 2, or nothing.
-
-    The conv itself has no stride: oneDNN's strided 1x1 conv of few channels crashes on CPUs (its issue 6035).
-    """
+    """ReLU(path(x) + shortcut(x)); the shortcut is a 1x1 conv, of every other place if `stride` is 2, or nothing."""
 
     def __init__(self, path: nn.Module, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -65,16 +62,9 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The classic residual network [1]_ without the max-pool after its first conv, to fit 128 x 128.
+    """The classic residual network without the max-pool after its first conv, to fit 128 x 128.
 
-    Parameters
-    ----------
-    shape, outputs, config
-        As of `CNN`.
-
-    References
-    ----------
-    .. [1] K. He, X. Zhang, S. Ren, J. Sun, Deep residual learning for image recognition, CVPR 2016.
+    Source: K. He, X. Zhang, S. Ren, J. Sun, Deep residual learning for image recognition, CVPR 2016.
     """
 
     Config = ResNetConfig

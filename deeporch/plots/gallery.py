@@ -12,6 +12,7 @@ from ..results import ROOT, load_results
 from ..util.checks import check_choice
 from ..util.files import write_text
 from . import orchestration, recognition, study
+from .tables import results_table, training_time
 from .theme import save
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {  # experiments, and what draws them from their tables
@@ -22,13 +23,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {  # experiments, and wha
 
 
 def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[Path]:
-    """Draw figures again from their CSVs: PNG and SVG of each name, or of every CSV that there is.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If a name is unknown, or has no CSV.
-    """
+    """Draw figures again from their CSVs: PNG and SVG of each name, or of every CSV that there is."""
     folder = Path(folder or ROOT / "figures")
     for name in names:
         check_choice(name, FIGURES, "figure")
@@ -41,7 +36,7 @@ def redraw(names: Sequence[str] = (), folder: str | Path | None = None) -> list[
 CAPTIONS: dict[str, tuple[str, str]] = {
     "front": (
         "Five held-out notes at once: their waveform, a constant-Q in which each point has the colours of the "
-        "notes that sound there, and what a network hears.",
+        "notes that sound there, and what a network answers.",
         "python notebooks/experiments/front_picture.py",
     ),
     "01_cnn_instruments": (
@@ -51,7 +46,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "02_cnn_one_class_per_file": (
         "Two notes, one class per file as in the study, beside its 86.6 %, and one class per note.",
-        'make run PROFILE=laptop NOTEBOOKS=02, then twice with ARGS="-p SEED=1 -p ADD=true" and SEED=2',
+        'make run PROFILE=laptop NOTEBOOKS=02, then twice with ARGS="-p SEED=1 -p SAVE=add" and SEED=2',
     ),
     "03_resnet": (
         "The CNN beside residual networks: recall over training, and where each ends.",
@@ -64,7 +59,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "05_mixtures_2_3_5_10": (
         "Mixtures of 2, 3, 5 and 10 notes: losses, recall beside the study's, accuracy by instrument, and which "
         "instruments are mistaken for which.",
-        'make run PROFILE=laptop NOTEBOOKS=05, then twice with ARGS="-p SEED=1 -p ADD=true" and SEED=2',
+        'make run PROFILE=laptop NOTEBOOKS=05, then twice with ARGS="-p SEED=1 -p SAVE=add" and SEED=2',
     ),
     "06_regularization": (
         "Who overfits: loss in training and on new mixtures under each remedy, and recall at the end.",
@@ -75,7 +70,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "make five-minutes",
     ),
     "07_recognizer": (
-        "The recognizer after a long training: recall and exact answers on heard recordings, other dynamics and other "
+        "The recognizer after a long training: recall and exact answers on seen recordings, other dynamics and other "
         "takes, beside the study and our goals, and its learning curve.",
         "deeporch train --figures --name 07_recognizer (see data/README.md)",
     ),
@@ -97,18 +92,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
 
 
 def gallery_page(folder: str | Path | None = None) -> str:
-    """Return the gallery of the figures that a folder has, as Markdown.
-
-    Parameters
-    ----------
-    folder : str or Path, optional
-        Default: figures/ of the repository.
-
-    Raises
-    ------
-    ValueError
-        If a figure has no sentence in `CAPTIONS`.
-    """
+    """Return the gallery of the figures that a folder has, as Markdown."""
     folder = Path(folder or ROOT / "figures")
     there = sorted(path.stem for path in folder.glob("*.png"))
     if unknown := [name for name in there if name not in CAPTIONS]:
@@ -123,6 +107,7 @@ def gallery_page(folder: str | Path | None = None) -> str:
     for name in (name for name in CAPTIONS if name in there):
         sentence, command = CAPTIONS[name]
         parts.append(f"## {name}\n\n![{sentence}]({name}.png)\n\n{sentence}\n\n```sh\n{command}\n```\n")
+    parts.append(f"## Every result\n\n{training_time(folder)}\n\n{results_table(folder)}\n")
     return "\n".join(parts)
 
 

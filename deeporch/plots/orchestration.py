@@ -154,20 +154,7 @@ def draw_match(target: np.ndarray, solution: Solution) -> Figure:
 
 
 def draw_piano_roll(solution: Solution, *, dark: bool | None = None) -> Figure:
-    """Draw a solution as a piano roll, one lane a player.
-
-    Parameters
-    ----------
-    solution : Solution
-        Each note is a bar with its pitch and dynamic; louder notes are thicker, colours are families, retuning is
-        written in cents.
-    dark : bool, optional
-        For dark themes; default: as the style around, which is light.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Draw a solution as a piano roll, one lane a player."""
     players = len(solution.orchestra)
     with style(dark=dark):
         figure = Figure(figsize=(9, 0.6 + 0.42 * players))

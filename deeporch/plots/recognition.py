@@ -1,4 +1,4 @@
-"""Figures of the recognizer: what it hears, what each choice is worth, how sure it may be, and what it looks at."""
+"""Figures of the recognizer: what it recognises, what each choice is worth, how sure it is, what it looks at."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 STUDY = "05_mixtures_2_3_5_10"
 TESTS = {  # split: (name, colour, marker)
-    "mixture": ("heard recordings", BLUE, "o"),
-    "recording": ("another dynamic, not heard", ORANGE, "s"),
-    "other takes": ("other takes, not heard", GREEN, "^"),
+    "mixture": ("seen recordings", BLUE, "o"),
+    "recording": ("another dynamic, unseen", ORANGE, "s"),
+    "other takes": ("other takes, unseen", GREEN, "^"),
 }
 PLACES = {"mixture": (0, 8), "other takes": (13, 2), "recording": (-4, -9)}  # of the numbers, in points
 GOALS = {  # what we set out for, by N
@@ -83,7 +83,7 @@ def recall_on_tests(ax: Axes, table: pd.DataFrame, *, goals: bool = True) -> Non
         ax.plot([], [], ":", color=GREY, linewidth=1, label="goal")
     numbers = sorted(rows["n"].unique())
     study = [100 * published_value(STUDY, n=n) for n in numbers]
-    ax.plot(numbers, study, "D--", color=ink(), markersize=4, linewidth=1, label="the study (heard)")
+    ax.plot(numbers, study, "D--", color=ink(), markersize=4, linewidth=1, label="the study (seen)")
     ax.set(xlabel="notes in a mixture, N", ylabel="notes recognised / %", ylim=(0, 105))
     ax.set_xscale("log")
     ax.set_xticks(numbers, numbers)
@@ -198,19 +198,7 @@ def reliability_picture(ax: Axes, logits: torch.Tensor, targets: torch.Tensor, c
 
 
 def recall_by_level(ax: Axes, heard: torch.Tensor, level: torch.Tensor, *, bins: int = 8) -> None:
-    """Draw the share of notes found against their level in their mixture, in bins of equally many notes.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Where to draw.
-    heard : torch.Tensor
-        bool, one a note.
-    level : torch.Tensor
-        In dB against the mean of the mixture's notes, of the same shape.
-    bins : int
-        How many.
-    """
+    """Draw the share of notes found against their level in their mixture, in bins of equally many notes."""
     order = level.flatten().argsort()
     levels, found = (x.flatten()[order].double().tensor_split(bins) for x in (level, heard))
     ax.plot([x.mean() for x in levels], [100 * x.mean() for x in found], marker="o", color=BLUE)
@@ -218,22 +206,7 @@ def recall_by_level(ax: Axes, heard: torch.Tensor, level: torch.Tensor, *, bins:
 
 
 def attribution(model: nn.Module, x: torch.Tensor, index: int) -> torch.Tensor:
-    """Return what one class's logit owes to each point of a picture: gradient x input, summed over time.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Trained.
-    x : torch.Tensor
-        [1, 1, bins, frames].
-    index : int
-        The class.
-
-    Returns
-    -------
-    torch.Tensor
-        [bins].
-    """
+    """Return what one class's logit owes to each point of a picture: gradient x input, summed over time."""
     model.eval()
     x = x.detach().clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(model(x)[0, index], x)

@@ -16,15 +16,7 @@ from .theme import BLUE, COLOURS, GREY, ORANGE, SPLIT_COLOURS, SPLIT_NAMES, curv
 
 
 def instrument_accuracy(table: pd.DataFrame, *, by: str = "split") -> pd.DataFrame:
-    """Return accuracy, 0 to 1, of each instrument (rows) for each split or N (columns), summed over seeds.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With the right and occurring rows of a `Results` table, or of `published`.
-    by : {"split", "n"}
-        What the columns are.
-    """
+    """Return accuracy, 0 to 1, of each instrument (rows) for each split or N (columns), summed over seeds."""
     counts = table[table["quantity"].isin(["right", "occurring"])]
     counts = counts.pivot_table(index=["item", by], columns="quantity", values="value", aggfunc="sum", sort=False)
     return (counts["right"] / counts["occurring"]).unstack(by)
@@ -37,17 +29,7 @@ def instrument_spread(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def instrument_bars(ax: Axes, table: pd.DataFrame, *, published: dict[str, float] | None = None) -> None:
-    """Draw accuracy by instrument, a bar a split, its spread over seeds, and the study's values where there are any.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Where.
-    table : pandas.DataFrame
-        Rows of a `Results` table, of one setting.
-    published : dict, optional
-        Instrument to published accuracy, 0 to 1.
-    """
+    """Draw accuracy by instrument, a bar a split, its spread over seeds, and the study's values where there are any."""
     accuracy = instrument_accuracy(table)
     spread = instrument_spread(table).reindex(accuracy.index)
     splits = [name for name in dict.fromkeys((*SPLIT_NAMES, *accuracy.columns)) if name in accuracy]
@@ -148,7 +130,7 @@ def heat_map(ax: Axes, table: pd.DataFrame, *, label: str, form: str = "{:.0f}",
 
 
 def confusion_table(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Return how often each instrument (row) was heard as another (column), in percent of its missed notes."""
+    """Return how often each instrument (row) was predicted as another (column), in percent of its missed notes."""
     rows = table[(table["quantity"] == "confusion") & (table["n"] == n)]
     pairs = rows["item"].str.split(">", expand=True)
     counts = rows.assign(true=pairs[0], heard=pairs[1]).pivot_table(
@@ -170,7 +152,7 @@ def draw_mixtures(table: pd.DataFrame) -> Figure:
             curve(losses, part, "train_loss", color=colour, linestyle=":")
             curve(losses, part, "valid_loss", color=colour, label=f"N = {n}")
         losses.plot([], [], color=GREY, linestyle=":", label="training")
-        losses.plot([], [], color=GREY, label="test, heard notes")
+        losses.plot([], [], color=GREY, label="test, seen recordings")
         losses.set_ylim(bottom=0)
         losses.legend(fontsize=8, ncols=3, loc="lower left")
         losses.set_title("loss over training")
@@ -179,30 +161,19 @@ def draw_mixtures(table: pd.DataFrame) -> Figure:
         ours = instrument_accuracy(seen, by="n")
         theirs = instrument_accuracy(study, by="n").reindex(ours.index).add_prefix("study ")
         heat_map(instruments, 100 * ours.join(theirs), label="notes recognised / %", vmax=100)
-        instruments.set(title="accuracy by instrument, heard notes", xlabel="notes in a mixture, N")
+        instruments.set(title="accuracy by instrument, seen recordings", xlabel="notes in a mixture, N")
         n = 5 if 5 in set(table["n"]) else table["n"].max()
         heat_map(confused, confusion_table(seen, n), label="of the missed notes / %")
-        confused.set(title=f"heard instead, N = {n}", xlabel="heard", ylabel="played")
+        confused.set(title=f"predicted instead, N = {n}", xlabel="predicted", ylabel="played")
         caption(figure, table)
     return figure
 
 
-TESTS = {"mixture": "heard", "recording": "held out", "file": "one class per file"}
+TESTS = {"mixture": "seen", "recording": "unseen", "file": "one class per file"}
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a setting: recall on both splits in percent, mean and spread over seeds; weights; time.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        A `Results` table with top_n_recall rows, and parameters and epoch_seconds rows if they were added.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by setting, in order; ``±`` is the standard deviation over seeds, NaN for a single one.
-    """
+    """Return one row a setting: recall on both splits in percent, mean and spread over seeds; weights; time."""
     table = by_test(table)
     recall = table[table["quantity"] == "top_n_recall"]
     by = recall.groupby(["setting", "split"], sort=False)["value"].agg(["mean", "std"]).mul(100).unstack("split")
@@ -261,7 +232,7 @@ def draw_resnet(table: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(10, 4))
         curves, bars = figure.subplots(1, 2, width_ratios=(1.3, 1))
         setting_curves(curves, table)
-        curves.set_title("held out (dotted: training)")
+        curves.set_title("unseen recordings (dotted: training)")
         recall_bars(bars, table)
         caption(figure, table)
     return figure
@@ -280,7 +251,7 @@ def draw_cnn_lstm_cnn(table: pd.DataFrame) -> Figure:
         bars, curves = above.subplots(1, 2, width_ratios=(1.3, 1))
         recall_bars(bars, by_note, published=study)
         setting_curves(curves, axes)
-        curves.set_title("held out (dotted: training)")
+        curves.set_title("unseen recordings (dotted: training)")
         caption(above, by_note)
         ax = below.subplots()
         recall_bars(ax, by_instrument, published=study)
@@ -343,7 +314,7 @@ def _draw_recalls(ax: Axes, table: pd.DataFrame, trials: pd.DataFrame) -> None:
     for split, marker, colour, label in (
         ("train", "s", GREY, "its training mixtures"),
         ("mixture", "o", BLUE, "new mixtures of the same notes"),
-        ("recording", "D", ORANGE, "held-out recordings"),
+        ("recording", "D", ORANGE, "unseen recordings"),
     ):
         ax.plot(recall[split], place, marker, color=colour, label=label)
     for y, value in zip(place, recall["mixture"], strict=True):

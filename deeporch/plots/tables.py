@@ -17,10 +17,7 @@ from .theme import GREY, SPLIT_NAMES, show
 
 
 def by_test(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a results table in which the split of rows with one class per file is called ``"file"``.
-
-    Beside classes by note they are a test of their own: all heard, and more classes.
-    """
+    """Return a results table in which the split of rows with one class per file is called ``"file"``."""
     return table.assign(split=table["split"].mask(table["classes"] == "recording", "file"))
 
 
@@ -71,27 +68,14 @@ HEADLINES = {  # the rows of the short table: experiment to its settings, all of
     MIXTURES: (),
     "07_recognizer": (),
 }
-_COLUMNS = (
-    "| experiment | N | the study | ours, one class per file | ours, by note or instrument: heard | held out | {} |"
-)
+_COLUMNS = "| experiment | N | the study | ours, one class per file | by note or instrument: seen | unseen | {} |"
 _RULE = "\n|---|---|---|---|---|---|---|"
 HEADER = _COLUMNS.format("data, mixtures, epochs, time, device") + _RULE
 SHORT_HEADER = _COLUMNS.format("our classes; training mixtures") + _RULE
 
 
 def k_of_n_table(scores: dict[tuple[int, str], Scores]) -> Styler:
-    """Return the study's accuracy table (1/N … N/N for each N) above ours.
-
-    Parameters
-    ----------
-    scores : dict
-        (N, split) to `Scores`.
-
-    Returns
-    -------
-    pandas Styler
-        A column for each N; a row for the study and for each split.
-    """
+    """Return the study's accuracy table (1/N … N/N for each N) above ours."""
     shares = published(MIXTURES).query("quantity == 'k_of_n'").set_index(["n", "item"])["value"]
     columns = {}
     for n in dict.fromkeys(n for n, _ in scores):
@@ -116,15 +100,7 @@ def totals_table(scores: dict[tuple[int, str], Scores]) -> Styler:
 
 
 def instrument_table(scores: dict[tuple[int, str], Scores], *, split: str = "mixture") -> Styler:
-    """Return right / occurring of each instrument for each N, with the study's accuracy where it has the instrument.
-
-    Parameters
-    ----------
-    scores : dict
-        (N, split) to `Scores`.
-    split : str
-        Which of the splits.
-    """
+    """Return right / occurring of each instrument for each N, with the study's accuracy where it has the instrument."""
     counts = published(MIXTURES).pivot_table(index=["n", "item"], columns="quantity", values="value")
     study = (counts["right"] / counts["occurring"]).dropna()
     columns = {}
@@ -137,12 +113,7 @@ def instrument_table(scores: dict[tuple[int, str], Scores], *, split: str = "mix
 
 
 def results_table(folder: str | Path | None = None) -> str:
-    """Return the Markdown table of all experiments whose CSV is in a folder (default figures/).
-
-    A row an experiment, setting and N: the study's top-N recall; ours with one class per file, and with coarser classes
-    on notes that were heard in training and on held-out recordings (mean ± standard deviation where there are several
-    seeds); and what they were measured on.
-    """
+    """Return the Markdown table of all experiments whose CSV is in a folder (default figures/)."""
     return "\n".join([HEADER, *(_row(*key, part, describe(part)) for key, part in _parts(folder))])
 
 
@@ -218,19 +189,12 @@ def _published(experiment: str, setting: str, n: int) -> str:
 
 
 def write_readme(path: str | Path | None = None, folder: str | Path | None = None) -> bool:
-    """Put the tables between the README's markers; True if that changed anything.
-
-    Raises
-    ------
-    ValueError
-        If the README has no markers.
-    """
+    """Put the headline table between the README's markers; True if that changed anything."""
     path = Path(path or ROOT / "README.md")
     text = path.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         raise ValueError(f"{path.name} has no {BEGIN} … {END} between which the results could stand.")
-    parts = (headline_table(folder), f"{training_time(folder)} Every experiment:", results_table(folder))
-    block = "\n".join([BEGIN, "\n\n".join(parts), END])
+    block = "\n".join([BEGIN, headline_table(folder), END])
     changed = re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: block, text, flags=re.DOTALL)
     if changed != text:
         write_text(path, changed)

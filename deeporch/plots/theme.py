@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -23,7 +24,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
 )  # fmt: skip
 COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY)
 SPLIT_COLOURS = {"mixture": BLUE, "recording": ORANGE, "file": GREEN}
-SPLIT_NAMES = {"mixture": "heard in training", "recording": "held-out recordings", "file": "heard, one class per file"}
+SPLIT_NAMES = {"mixture": "seen recordings", "recording": "unseen recordings", "file": "seen, one class per file"}
 _STYLE = {
     "figure.dpi": 100, "savefig.dpi": 120, "figure.constrained_layout.use": True, "font.size": 10,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
@@ -40,14 +41,7 @@ _LIGHT = {name: mpl.rcParamsDefault[name] for name in _DARK}
 
 @contextmanager
 def style(*, dark: bool | None = None) -> Iterator[None]:
-    """Draw in the project's style within the block.
-
-    Parameters
-    ----------
-    dark : bool, optional
-        For dark themes. Default: as in the block around it, so that ``with style(dark=True): draw_…`` makes any of the
-        figures dark; light where there is none. The committed figures are light.
-    """
+    """Draw in the project's style within the block."""
     if dark is None:
         dark = mpl.rcParams["figure.facecolor"] == _DARK["figure.facecolor"]
     with mpl.rc_context(_STYLE | (_DARK if dark else _LIGHT)):
@@ -70,7 +64,7 @@ def new_figure(
     *,
     size: tuple[float, float] = (9, 3.5),
     dark: bool | None = None,
-    **options: object,
+    **options: Any,
 ) -> tuple:
     """Return a figure in the project's style and its axes, like ``plt.subplots``, but outside pyplot's state."""
     with style(dark=dark):
@@ -98,19 +92,7 @@ def show(figure: Figure, alt: str = "") -> None:
 
 
 def curve(ax: Axes, table: pd.DataFrame, quantity: str, **line: object) -> None:
-    """Draw one learning curve over epochs: mean over seeds, and their range as a band.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Where.
-    table : pandas.DataFrame
-        Rows of a `Results` table, of one setting and split.
-    quantity : str
-        train_loss, valid_loss, train_recall or valid_recall; recalls are drawn in percent.
-    **line
-        Of ``Axes.plot``.
-    """
+    """Draw one learning curve over epochs: mean over seeds, and their range as a band."""
     rows = table[table["quantity"] == f"curve_{quantity}"]
     scale = 100 if quantity.endswith("recall") else 1
     by_epoch = rows.assign(epoch=rows["item"].astype(int)).groupby("epoch")["value"]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -53,7 +54,7 @@ def train(
     size: int = EPOCH,
     wrap: Callable[[nn.Module], nn.Module] | None = None,
     start: str | Path | None = None,
-    **options: object,
+    **options: Any,
 ) -> tuple[nn.Module, History]:
     """Train a PitchNet on mixtures of 1 to 10 notes for some minutes.
 

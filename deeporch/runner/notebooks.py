@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import html
-import math
 import os
 import re
 import sys
@@ -13,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..util.record import METRICS_MIME
+
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-METRICS_MIME = "application/x-deeporch-metrics+json"
 
 _ROOT = Path(__file__).resolve().parents[2]
 _WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
@@ -88,41 +87,6 @@ def read_parameters(notebook: NotebookNode | str | Path) -> dict[str, Any]:
 # ---- Metrics ---------------------------------------------------------------------------------------------------------
 
 
-def record(**metrics: Any) -> None:
-    """Show named results as a small table, and store them in the notebook for `read_metrics`.
-
-    Call it in a notebook's last cell. Tests, the results table of the README and the runner read the numbers there.
-
-    Parameters
-    ----------
-    **metrics : bool, int, float or str
-        Name and value. NumPy and PyTorch scalars are converted.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a value is not a scalar, or not a finite number.
-
-    Examples
-    --------
-    >>> record(accuracy=0.86625, mixtures=50_000)
-    accuracy  0.86625
-    mixtures  50,000
-    """
-    values = {name: _scalar(name, value) for name, value in metrics.items()}
-    width = max(map(len, values), default=0)
-    shown = {name: _format(value) for name, value in values.items()}
-    plain = "\n".join(f"{name:{width}}  {text}" for name, text in shown.items())
-    rows = "".join(f"<tr><th>{html.escape(n)}</th><td>{html.escape(t)}</td></tr>" for n, t in shown.items())
-    from IPython import get_ipython
-    from IPython.display import display
-
-    if get_ipython() is None:
-        print(plain)
-    else:
-        display({METRICS_MIME: values, "text/plain": plain, "text/html": f"<table>{rows}</table>"}, raw=True)
-
-
 def read_metrics(notebook: NotebookNode | str | Path) -> dict[str, Any]:
     """Return every metric that an executed notebook recorded; of a name recorded twice, the later value.
 
@@ -136,21 +100,6 @@ def read_metrics(notebook: NotebookNode | str | Path) -> dict[str, Any]:
     for _, output in _outputs(notebook):
         metrics.update(output.get("data", {}).get(METRICS_MIME, {}))
     return metrics
-
-
-def _scalar(name: str, value: Any) -> bool | int | float | str:
-    value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
-    if not isinstance(value, bool | int | float | str):
-        raise TypeError(f"Metric {name} must be a number or a string, but is a {type(value).__name__}.")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"Metric {name} is {value}: only finite numbers are recorded.")
-    return value
-
-
-def _format(value: bool | int | float | str) -> str:
-    if isinstance(value, bool | str):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
 # ---- Fit to be committed ---------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ _KINDS = {
     list: "a list such as [1, 2]",
 }
 
+QUICK_LIMIT = 300.0  # seconds after which a quick notebook is stopped
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -90,7 +92,9 @@ def load_profile(name: str, folder: Path) -> Profile:
         For an unknown profile, an unreadable file, a notebook that is not there or a parameter it does not have.
     """
     files = {path.stem: path for path in sorted((folder / "profiles").glob("*.yaml"))}
-    file = files[check_choice(name, files, "profile")]
+    if name == "quick" and name not in files:  # the notebooks' own defaults
+        return Profile(name, limits={"default": QUICK_LIMIT})
+    file = files[check_choice(name, ["quick", *files], "profile")]
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         profile = Profile(name, **content)

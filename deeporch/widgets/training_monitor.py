@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 import pandas as pd
@@ -62,7 +63,7 @@ class TrainingMonitor(Room):
         valid: Mixtures | None = None,
         *,
         folder: str | Path | None = None,
-        **options: object,
+        **options: Any,
     ) -> None:
         super().__init__()
         self._temporary = tempfile.TemporaryDirectory(prefix="deeporch-") if folder is None else None

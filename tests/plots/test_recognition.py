@@ -21,8 +21,8 @@ def test_five_minutes_shows_its_recalls_and_the_studys():
     (ax,) = recognition.draw_five_minutes(table).axes
     lines = {line.get_label(): line for line in ax.lines}
     expected = 100 * table[table["quantity"] == "top_n_recall"].sort_values("n")["value"]
-    assert lines["heard recordings"].get_ydata() == pytest.approx(expected.to_numpy())
-    assert lines["the study (heard)"].get_ydata() == pytest.approx([92.15, 83.80, 72.62, 52.08], abs=0.006)
+    assert lines["seen recordings"].get_ydata() == pytest.approx(expected.to_numpy())
+    assert lines["the study (seen)"].get_ydata() == pytest.approx([92.15, 83.80, 72.62, 52.08], abs=0.006)
 
 
 def test_steps_are_compared_with_the_first():
@@ -36,8 +36,8 @@ def test_steps_are_compared_with_the_first():
     (ax,) = recognition.draw_steps(pd.DataFrame(rows).assign(**labels)).axes
     assert [t.get_text() for t in ax.get_yticklabels()] == ["as it is", "wider"]
     points = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
-    assert points["heard recordings"] == [80, 90]
-    assert points["another dynamic, not heard"] == [70, 60]
+    assert points["seen recordings"] == [80, 90]
+    assert points["another dynamic, unseen"] == [70, 60]
     dotted = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"]
     assert dotted == [80, 70]
 
@@ -88,9 +88,9 @@ def test_a_table_of_recalls_names_its_tests():
     found = recognition.recall_table(table)
     assert list(found.columns) == ["2", "3", "5", "10"]
     rows = table[(table["quantity"] == "top_n_recall") & (table["split"] == "recording") & (table["n"] == 5)]
-    assert found.loc["another dynamic, not heard", "5"] == round(100 * rows["value"].iloc[0], 1)
+    assert found.loc["another dynamic, unseen", "5"] == round(100 * rows["value"].iloc[0], 1)
     by_step = recognition.recall_table(load_results("07_steps"), rows="setting", columns="split")
-    assert list(by_step.columns) == ["heard recordings", "another dynamic, not heard", "other takes, not heard"]
+    assert list(by_step.columns) == ["seen recordings", "another dynamic, unseen", "other takes, unseen"]
     assert by_step.index[0] == "as it is"
 
 

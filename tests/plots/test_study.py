@@ -76,7 +76,7 @@ def test_figures_are_pictures_with_their_words(folder):
     assert picture.shape[1] > 900
     assert picture[..., :3].std() > 0.1
     words = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", path.with_suffix(".svg").read_text()))
-    for word in ("the study: 86.6 %", "held-out recordings", "heard in training", "216 classes", "100 training",
+    for word in ("the study: 86.6 %", "unseen recordings", "seen recordings", "216 classes", "100 training",
                  "2 CPU cores", "profile quick", "epoch", *("Fl", "Ob", "Vc")):  # fmt: skip
         assert word in words, word
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deeporch.runner.notebooks import check_notebook, parameters_cell, read_metrics, read_notebook, read_parameters
-from deeporch.runner.profiles import load_profile
+from deeporch.runner.profiles import load_profile, plan
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -107,7 +107,7 @@ def test_no_notebook_uses_a_function_defined_in_another():
     assert {stem: names for stem, names in foreign.items() if names} == {}
 
 
-@pytest.mark.parametrize("name", ["quick", "laptop", "gpu"])
+@pytest.mark.parametrize("name", ["laptop", "gpu"])
 def test_profile_knows_every_notebook(name):
     profile = load_profile(name, FOLDER)  # fails on notebooks and parameters that are not there
     assert profile.description
@@ -116,4 +116,13 @@ def test_profile_knows_every_notebook(name):
 
 @every_notebook
 def test_quick_is_what_the_notebook_itself_says(path):
-    assert load_profile("quick", FOLDER).notebooks.get(path.stem) == read_parameters(path)
+    (job,) = plan([path], load_profile("quick", FOLDER), {})
+    assert job.parameters == read_parameters(path)
+    assert job.overrides == {}
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if "01" <= path.name[:2] <= "06"], ids=lambda path: path.stem)
+def test_notebooks_of_the_study_have_the_same_first_parameters(path):
+    names = list(read_parameters(path))
+    assert names[:6] == ["PROFILE", "LIBRARY", "LIBRARY_ROOT", "SEED", "DEVICE", "SAVE"]
+    assert len(names) <= 14

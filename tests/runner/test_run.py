@@ -20,22 +20,21 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from deeporch import cli
 from deeporch.runner import run
 from deeporch.runner.notebooks import (
-    METRICS_MIME,
     check_notebook,
     clean_notebook,
     read_metrics,
     read_notebook,
     read_parameters,
-    record,
 )
 from deeporch.runner.profiles import convert, find_notebooks, load_profile, plan
+from deeporch.util.record import METRICS_MIME, record
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = 'SIZE = 3  # mixtures\nRATE = 0.5  # of learning\nLIBRARY = "soundfont"  # or tinysol\nSEED = 0  # any'
 GOOD = [
     "import sys\nprint('training', file=sys.stderr)",
     "from deeporch.results import ROOT\nprint('in ' + str(ROOT) + '/figures')\nobject()",
-    "from deeporch.runner.notebooks import record\nrecord(size=SIZE, rate=RATE, library=LIBRARY)",
+    "from deeporch.util.record import record\nrecord(size=SIZE, rate=RATE, library=LIBRARY)",
 ]
 RECORD = f"from IPython.display import display\ndisplay({{{METRICS_MIME!r}: {{'a': 1}}}}, raw=True)"  # imports no torch
 PROFILES = {
