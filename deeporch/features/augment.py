@@ -163,7 +163,7 @@ class Recoloured:
         if self.detune:
             x = shift(x, self.detune * self.features.bins_per_octave / 12, generator)
         if self.room:
-            x = self.reverberate(x, generator)
+            x = reverberate(x, self.room * torch.rand(len(x), generator=generator), self.features)
         if self.noise:
             floor = self.noise * torch.rand(len(x), 1, 1, 1, generator=generator)
             x = torch.maximum(x, (floor + 0.03 * torch.randn(x.shape, generator=generator)).to(x.device))
@@ -177,15 +177,18 @@ class Recoloured:
         level = self.level * torch.randn(batch, n, 1, generator=generator)
         return 10 ** ((weights @ basis + level) / 20)
 
-    def reverberate(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return pictures [batch, 1, bins, frames] in which no bin falls faster than its reverberation."""
-        seconds = self.room * torch.rand(len(x), 1, 1, generator=generator)
-        seconds = (seconds * torch.linspace(1.2, 0.5, x.shape[2])[:, None]).clamp(min=1e-3)[..., 0].to(x.device)
-        fall = -60 / self.features.floor_db * self.features.hop / self.features.sample_rate / seconds  # a frame
-        out = [x[:, 0, :, 0]]
-        for frame in x[:, 0].unbind(-1)[1:]:
-            out.append(torch.maximum(frame, out[-1] - fall))
-        return torch.stack(out, -1).unsqueeze(1)
+
+def reverberate(x: torch.Tensor, seconds: torch.Tensor, features: ConstantQ) -> torch.Tensor:
+    """Return features [batch, 1, bins, frames] in which no bin falls faster than a reverberation of so many seconds.
+
+    It is as long at low bins, and half as long at the highest; 0 seconds [batch] change nothing.
+    """
+    seconds = (seconds[:, None] * torch.linspace(1.2, 0.5, x.shape[2])).clamp(min=1e-3).to(x.device)
+    fall = -60 / features.floor_db * features.hop / features.sample_rate / seconds  # a frame
+    out = [x[:, 0, :, 0]]
+    for frame in x[:, 0].unbind(-1)[1:]:
+        out.append(torch.maximum(frame, out[-1] - fall))
+    return torch.stack(out, -1).unsqueeze(1)
 
 
 def neighbours(

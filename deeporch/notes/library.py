@@ -25,10 +25,13 @@ from ..util.progress import progress
 from . import recordings, store
 from .instruments import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
 from .recordings import SAMPLE_RATE, Found
-from .sources import philharmonia, sol, soundfont, tinysol
+from .sources import patches, philharmonia, sharc, sol, soundfont, tinysol
 from .store import tidy
 
-SOURCES: dict[str, ModuleType] = {"soundfont": soundfont, "tinysol": tinysol, "sol": sol, "philharmonia": philharmonia}
+SOURCES: dict[str, ModuleType] = {
+    "soundfont": soundfont, "tinysol": tinysol, "sol": sol, "philharmonia": philharmonia, "sharc": sharc,
+    "patches": patches,
+}  # fmt: skip
 
 
 def load_library(
@@ -44,19 +47,22 @@ def load_library(
     Parameters
     ----------
     name : str
-        ``"soundfont"``, ``"tinysol"``, ``"sol"`` or ``"philharmonia"``. ``"default"`` is what the environment variable
+        ``"soundfont"``, ``"tinysol"``, ``"sol"``, ``"philharmonia"``, ``"sharc"`` (resynthesised spectra) or
+        ``"patches"`` (.pat files, such as Freepats). ``"default"`` is what the environment variable
         ``DEEPORCH_LIBRARY`` names, or else ``"soundfont"``, which needs no download.
     root : str or Path, optional
-        The folder of the recordings (soundfont: an .sf2 file). Default: the environment variable
-        ``DEEPORCH_<NAME>_ROOT``; without it, soundfont uses the one that pretty_midi ships and tinysol is downloaded.
+        The folder of the recordings (soundfont: an .sf2 or .sf3 file; sharc: sharc.xml). Default: the environment
+        variable ``DEEPORCH_<NAME>_ROOT``; without it, soundfont uses the one that pretty_midi ships and tinysol is
+        downloaded.
     seconds : float
         The longest part of a note that is kept, from the start of its sound; 0.05 to 60.
     refresh : bool
         Decode again even if there is a cache.
     **filters
         Which notes: philharmonia `length`, `technique`, `pitches`; sol `technique`, `instrument`, `dynamic`; soundfont
-        `instruments`, `dynamics`; tinysol `download`, `url`, `checksums`. All that read files: `duplicates`, ``"drop"``
-        (default) or ``"keep"`` byte-identical files. See ``find`` of each source.
+        `instruments`, `dynamics`; sharc `instruments`, `technique`; patches `instruments`; tinysol `download`, `url`,
+        `checksums`. All that read files: `duplicates`, ``"drop"`` (default) or ``"keep"`` byte-identical files. See
+        ``find`` of each source.
 
     Returns
     -------

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import deeporch as do
-from deeporch.features.augment import Recoloured, listen, neighbours, shift
+from deeporch.features.augment import Recoloured, listen, neighbours, reverberate, shift
 from deeporch.features.cached import CachedFeatures
 from deeporch.features.constantq import ConstantQ
 from deeporch.metrics import count_right
@@ -179,11 +179,10 @@ def test_recolouring_off_changes_nothing_and_on_is_repeatable(tiny_library, clas
 
 def test_a_reverberant_room_lets_no_bin_fall_faster(tiny_library, classes):
     mixtures = do.Mixtures(tiny_library, classes, n=2, size=20)
-    recoloured = Recoloured(FEATURES, room=0.5)
     x = FEATURES.of(mixtures, range(8))
-    wet = recoloured.reverberate(x, torch.Generator().manual_seed(0))
+    seconds = 0.5 * torch.rand(8, generator=torch.Generator().manual_seed(0))
+    wet = reverberate(x, seconds, FEATURES)
     assert (wet >= x).all()
-    seconds = 0.5 * torch.rand(8, 1, 1, generator=torch.Generator().manual_seed(0))[:, 0, 0]
     falls = (wet[:, 0, :, :-1] - wet[:, 0, :, 1:]).amax((1, 2)) * 80  # dB a frame
     assert (falls <= 60 * 1024 / 44_100 / (0.5 * seconds) + 1e-3).all()  # high bins: half the low ones' time
 

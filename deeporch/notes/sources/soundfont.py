@@ -4,7 +4,7 @@ Citation: Tim Brechbill, *TimGM6mb*, 2004, as shipped with pretty_midi (Colin Ra
           Ranges after Samuel Adler, *The Study of Orchestration*.
 Licence:  GPL 2.0 (the SoundFont itself).
 URL:      https://github.com/craffel/pretty-midi
-Checksum: md5 of the SoundFont 1f569cc40159a6bd9250f816225ae222; any other .sf2 may be given as root.
+Checksum: md5 of the SoundFont 1f569cc40159a6bd9250f816225ae222; any other .sf2 or .sf3 may be given as root.
 Grammar:  rows are named instrument-technique-pitch-dynamic, as in SOL: ``Vn-ord-C#4-mf``.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from ...util.checks import check_choice
 from ...util.files import file_hash
 from ..instruments import midi_to_pitch, pitch_to_midi
 from ..recordings import Found, Notes, as_filter, prepare
+from . import sf3
 
 VERSION = 1
 HELD = 1.8  # seconds from note-on to note-off
@@ -61,6 +63,26 @@ PARTS = {
     "Vc": Part(42, "C2", "C6"),
     "Cb": Part(43, "E1", "G4"),
 }
+# What presets are called in SoundFonts that do not keep to General MIDI; the first instrument that matches has it.
+NAMED = {
+    "Picc": r"piccolo",
+    "Fl": r"(?<!pan )(?<!alto )(?<!bass )flute",
+    "EH": r"engl?ish.?horn|cor anglais",
+    "Ob": r"oboe",
+    "ClBb": r"(?<!bass )(?<!eb )clarinet",
+    "ASax": r"alto ?sax",
+    "Bn": r"(?<!contra)(?<!contra )bassoon",
+    "Hn": r"french horn|horns? solo|solo horn|^horn",
+    "TpC": r"(?<!mute )(?<!muted )trumpet",
+    "Tbn": r"(?<!bass )trombone",
+    "BTb": r"tuba",
+    "Acc": r"accordi[oa]n",
+    "Vn": r"violin(?!s)",
+    "Va": r"viola(?!s)",
+    "Vc": r"(?<!violon)cello|violoncello",
+    "Cb": r"contrabass|double ?bass",
+}
+COMPLETE = 100  # presets of bank 0: a SoundFont that has so many keeps to General MIDI
 VELOCITIES = {"pp": 48, "mf": 80, "ff": 112}
 
 
@@ -80,7 +102,8 @@ def find(
     Parameters
     ----------
     root : Path, optional
-        A General MIDI .sf2 file. Default: pretty_midi's.
+        A .sf2 or .sf3 file; where it does not keep to General MIDI, instruments are found by name. Default:
+        pretty_midi's.
     instruments : str or iterable of str, optional
         Abbreviations out of ``PARTS``. Default: all 16.
     dynamics : str or iterable of str, optional
@@ -101,16 +124,42 @@ def find(
         check_choice(instrument, PARTS, "instrument")
     for level in levels or ():
         check_choice(level, VELOCITIES, "dynamic")
+    known = played_by(root)
+    skipped = [(f"{root.name}:{name}", "no preset for it in this SoundFont") for name in PARTS if name not in known]
     rows = [
         _row(instrument, midi, dynamic)
         for instrument, part in PARTS.items()
-        if wanted is None or instrument in wanted
+        if instrument in known and (wanted is None or instrument in wanted)
         for dynamic in VELOCITIES
         if levels is None or dynamic in levels
         for midi in range(pitch_to_midi(part.low), pitch_to_midi(part.high) + 1)
     ]
     settings = json.dumps([VERSION, HELD, NOTE, SLOT, VELOCITIES, file_hash(root)])
-    return Found(root, rows, [], settings)
+    return Found(root, rows, skipped, settings)
+
+
+def played_by(root: Path) -> dict[str, tuple[int, int]]:
+    """Return the bank and program of the preset that plays each instrument, of those that the SoundFont has.
+
+    Raises
+    ------
+    ValueError
+        If the file is no SoundFont.
+    """
+    try:
+        presets = sf3.presets(root.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{str(root)!r} cannot be read as a SoundFont: {error}.") from None
+    general = sum(bank == 0 for bank, _ in presets) >= COMPLETE
+    found = {}
+    for instrument, part in PARTS.items():
+        named = [key for key, name in sorted(presets.items()) if re.search(NAMED[instrument], name.lower())]
+        usual = (0, part.program)
+        if usual in presets and (general or usual in named):
+            found[instrument] = usual
+        elif named:
+            found[instrument] = named[0]
+    return found
 
 
 def _row(instrument: str, midi: int, dynamic: str) -> dict[str, Any]:
@@ -123,21 +172,25 @@ def read(found: Found, seconds: float) -> Notes:
 
     One long file is much quicker than a file a note; the renderer holds the interpreter lock, so threads gain nothing.
     """
-    soundfont = found.root.read_bytes()
+    soundfont, known = sf3.unpack(found.root.read_bytes()), played_by(found.root)
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in found.rows:
         groups.setdefault((row["instrument"], row["dynamic"]), []).append(row)
     for (instrument, dynamic), rows in groups.items():
-        program, velocity = PARTS[instrument].program, VELOCITIES[dynamic]
+        bank, program = known[instrument]
         try:
-            notes, sample_rate = render(soundfont, program, [row["midi"] for row in rows], velocity)
+            notes, sample_rate = render(
+                soundfont, program, [row["midi"] for row in rows], VELOCITIES[dynamic], bank=bank
+            )
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{str(found.root)!r} cannot be rendered as a SoundFont: {error}.") from None
         for row, note in zip(rows, notes, strict=True):
             yield prepare(row, note, sample_rate, seconds=min(seconds, NOTE))
 
 
-def render(soundfont: bytes, program: int, pitches: list[int], velocity: int) -> tuple[np.ndarray, int]:
+def render(
+    soundfont: bytes, program: int, pitches: list[int], velocity: int, *, bank: int = 0
+) -> tuple[np.ndarray, int]:
     """Render one program's notes.
 
     A key for which the SoundFont has (nearly) no sound, such as the alto saxophone's E4 in TimGM6mb, is played by the
@@ -153,6 +206,8 @@ def render(soundfont: bytes, program: int, pitches: list[int], velocity: int) ->
         MIDI numbers.
     velocity : int
         1 to 127.
+    bank : int
+        Of the program; 0 is General MIDI's.
 
     Returns
     -------
@@ -162,12 +217,12 @@ def render(soundfont: bytes, program: int, pitches: list[int], velocity: int) ->
         Hz.
     """
     notes, sample_rate = _cut(
-        midirenderer.render_wave_from(soundfont, midi_file(program, pitches, velocity)), len(pitches)
+        midirenderer.render_wave_from(soundfont, midi_file(program, pitches, velocity, bank=bank)), len(pitches)
     )
     peaks = np.abs(notes).max(axis=(1, 2))
     holes = np.flatnonzero(peaks < HOLE * np.median(peaks))
     if len(holes):
-        bent = midi_file(program, [pitches[hole] - 1 for hole in holes], velocity, bend=SEMITONE)
+        bent = midi_file(program, [pitches[hole] - 1 for hole in holes], velocity, bank=bank, bend=SEMITONE)
         notes[holes] = _cut(midirenderer.render_wave_from(soundfont, bent), len(holes))[0]
     return notes, sample_rate
 
@@ -180,10 +235,10 @@ def _cut(wav: bytes, count: int) -> tuple[np.ndarray, int]:
     return audio[start : start + count * slot].reshape(count, slot, -1), sample_rate
 
 
-def midi_file(program: int, pitches: list[int], velocity: int, *, bend: int = 0) -> bytes:
+def midi_file(program: int, pitches: list[int], velocity: int, *, bank: int = 0, bend: int = 0) -> bytes:
     """Return a MIDI file with one note after another, ``SLOT`` seconds apart, dry and at full volume."""
     part = pretty_midi.Instrument(program)
-    dry = {91: 0, 93: 0, 7: 127}  # reverb, chorus, volume
+    dry = {0: bank, 91: 0, 93: 0, 7: 127}  # bank, reverb, chorus, volume
     part.control_changes = [pretty_midi.ControlChange(number, value, 0.0) for number, value in dry.items()]
     part.pitch_bends = [pretty_midi.PitchBend(bend, 0.0)]
     for index, pitch in enumerate(pitches):
