@@ -68,11 +68,18 @@ def _run_options(add: Callable) -> None:
     add("--out", metavar="DIR", help="an empty folder for the results (default: runs/<time>-<profile>)")
     add("--timeout", type=float, metavar="S", help="seconds a notebook, instead of the profile's limits")
     add("--commit", action="store_true", help="write the results back into the notebooks, cleaned")
+    add("--grid", nargs="+", metavar="NAME=VALUE,…", help="run every combination, many at a time: SEED=0,1 SIZES=2,3")
+    add("--workers", type=int, metavar="W", help="of a grid on this machine (default: one a GPU, or a core)")
+    add("--scheduler", metavar="tcp://…", help="run the grid on the workers of this Dask scheduler")
     add("--list", action="store_true", help="show the notebooks and their parameters, and run nothing")
     add("--folder", default="notebooks", metavar="DIR", help="where the notebooks and their profiles/ are")
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.grid:
+        from .runner import grid
+
+        return grid.command(options)
     from .runner import run
 
     return run.command(options)

@@ -173,8 +173,11 @@ def stop(process: subprocess.Popen) -> None:
 
 def _command(job: Job, output: Path) -> list[str]:
     parameters = base64.b64encode(yaml.safe_dump(job.overrides).encode()).decode()
+    die_with_us = (
+        ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    )  # on Linux; also if we are killed
     return [
-        *(sys.executable, "-m", "papermill", str(job.path), str(output)),
+        *(*die_with_us, sys.executable, "-m", "papermill", str(job.path), str(output)),
         *("--kernel", "python3", "--language", "python", "--cwd", str(job.path.parent)),
         *("--parameters_base64", parameters) * bool(job.overrides),
         *("--log-output", "--no-progress-bar"),
