@@ -1,22 +1,22 @@
-"""What keeps a network from learning its training mixtures by heart: named settings, and a small search for one."""
+"""What keeps a network from learning its training mixtures by heart: named settings, and a search for one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
+import optuna
 from torch import nn
 
 from deeporch.features.augment import SpecAugment
 from deeporch.features.mel import Mel
-from deeporch.metrics import Scores
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.plots.tables import LABELS, SEARCHED
-from deeporch.training import History, Training, evaluate, fit
+from deeporch.training import History, Training, fit
 from deeporch.util.checks import check_choice, check_range
-from deeporch.util.progress import progress
+
+from . import tuning
 
 
 @dataclass(frozen=True)
@@ -129,58 +129,40 @@ def fit_regularized(
     return network, history
 
 
-def propose(trials: int, seed: int = 0) -> list[Regularizer]:
-    """Draw settings for a random search: L2 between 1e-8 and 1e-4, evenly on a logarithmic scale, dropout and masks.
-
-    Parameters
-    ----------
-    trials : int
-        How many.
-    seed : int
-        Of the draw; the first settings of a longer list are those of a shorter one.
-    """
-    generator = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(trials):
-        l2, dropout, share = generator.uniform((-8, 0, 0), (-4, 0.8, 0.3))
-        drawn.append(
-            Regularizer("trial", l2=float(f"{10**l2:.1e}"), dropout=round(dropout, 1), specaugment=round(share, 2))
-        )
-    return drawn
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting that a search tried, and how it did on the validation mixtures."""
-
-    regularizer: Regularizer
-    scores: Scores
-    history: History
+def from_params(params: dict[str, float]) -> Regularizer:
+    """Return the setting that a trial of the search tried."""
+    return Regularizer("trial", l2=params["l2"], dropout=params["dropout"], specaugment=params["specaugment"])
 
 
 def search(
-    trials: Sequence[Regularizer], train: Callable[[int], Mixtures], valid: Mixtures, **options: object
-) -> list[Trial]:
-    """Train a network with each setting and return them from the lowest validation loss to the highest [1]_.
+    trials: int,
+    train: Callable[[int], Mixtures],
+    valid: Mixtures,
+    *,
+    storage: str | None = None,
+    seed: int = 0,
+    **options: object,
+) -> optuna.Study:
+    """Search for the L2 (1e-8 to 1e-4, logarithmic), dropout and masks with the lowest loss on the validation set.
 
-    Parameters
-    ----------
-    trials : sequence of Regularizer
-        E.g. from `propose`.
-    train, valid, **options
-        As of `fit_regularized`. The test is not asked for, so nothing can be chosen by it.
-
-    References
-    ----------
-    .. [1] J. Bergstra, Y. Bengio: Random search for hyper-parameter optimization, JMLR 13, 2012.
+    `storage` is that of `tuning.search`; the others are those of `fit_regularized`. The test is not asked for, so
+    nothing can be chosen by it.
     """
-    done = []
-    for regularizer in progress(trials, desc="search", unit="trial", disable=len(trials) < 2):
-        network, history = fit_regularized(regularizer, train, valid, **options)
-        done.append(Trial(regularizer, evaluate(network, valid, device=str(options.get("device", "auto"))), history))
-    return sorted(done, key=lambda trial: trial.scores.loss)
+
+    def objective(trial: optuna.Trial, callback: Callable[[dict], None]) -> History:
+        params = {
+            "l2": trial.suggest_float("l2", 1e-8, 1e-4, log=True),
+            "dropout": trial.suggest_float("dropout", 0, 0.8, step=0.1),
+            "specaugment": trial.suggest_float("specaugment", 0, 0.3, step=0.01),
+        }
+        return fit_regularized(from_params(params), train, valid, seed=seed, callback=callback, **options)[1]
+
+    common = {name: value for name, value in options.items() if name not in ("device", "cache_gb")}
+    about = {**common, "n": valid.n, "classes": len(valid.classes), "valid": len(valid), "seed": seed}
+    return tuning.search(objective, trials, name="regularizers", storage=storage, seed=seed, about=about)
 
 
-def found(trials: Sequence[Trial]) -> dict[str, Regularizer]:
+def found(study: optuna.Study) -> dict[str, Regularizer]:
     """Return the best of a search as ``{"searched": …}``, to be trained in full; nothing if nothing was tried."""
-    return {SEARCHED: replace(trials[0].regularizer, label=LABELS[SEARCHED])} if trials else {}
+    best = tuning.completed(study)
+    return {SEARCHED: replace(from_params(best[0].params), label=LABELS[SEARCHED])} if best else {}

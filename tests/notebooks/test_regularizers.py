@@ -5,11 +5,18 @@ from dataclasses import astuple
 
 import pytest
 import torch
-from experiments.regularizers import SETTINGS, Regularizer, fit_regularized, found, get_regularizers, propose, search
+from experiments.regularizers import (
+    SETTINGS,
+    Regularizer,
+    fit_regularized,
+    found,
+    from_params,
+    get_regularizers,
+    search,
+)
 
 from deeporch.features.augment import SpecAugment
 from deeporch.features.mel import Mel
-from deeporch.metrics import Scores
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
@@ -137,35 +144,21 @@ def test_the_best_weights_survive_an_interruption(mixtures, classes, tmp_path):
     torch.testing.assert_close(weights(without), weights(whole), rtol=0, atol=0)
 
 
-def test_proposals_lie_in_their_ranges_and_repeat():
-    drawn = propose(200, seed=3)
-    assert drawn == propose(200, seed=3)
-    assert drawn[:5] == propose(5, seed=3)
-    assert drawn[:5] != propose(5, seed=4)
-    logs = torch.tensor([math.log10(r.l2) for r in drawn])
-    assert -8.01 < logs.min() < -7.5
-    assert -4.5 < logs.max() < -3.99
-    assert logs.mean().item() == pytest.approx(-6, abs=0.35)  # 4 / sqrt(12 x 200) is 0.08
-    assert {r.dropout for r in drawn} == {i / 10 for i in range(9)}
-    assert 0 <= min(r.specaugment for r in drawn) < 0.03
-    assert 0.27 < max(r.specaugment for r in drawn) <= 0.3
-    assert len({r.name for r in drawn}) > 195
-
-
-def test_a_search_returns_the_settings_by_their_validation_loss(mixtures):
+def test_a_search_returns_a_setting_within_its_ranges_and_the_loss_of_its_training(mixtures):
     valid = mixtures(99)
-    settings = [Regularizer("trial", l1=1.0), SETTINGS["none"], SETTINGS["dropout"]]
-    trials = search(settings, mixtures, valid, epochs=4, **OPTIONS)
-    assert {trial.regularizer for trial in trials} == set(settings)
-    losses = [trial.scores.loss for trial in trials]
-    assert losses == sorted(set(losses))
-    for trial in trials:
-        assert isinstance(trial.scores, Scores)
-        assert trial.scores.loss == pytest.approx(trial.history.table["valid_loss"].iloc[-1], abs=1e-5)
-    best = found(trials)["searched"]
-    assert (best.dropout, best.l2) == (trials[0].regularizer.dropout, trials[0].regularizer.l2)
+    study = search(3, mixtures, valid, epochs=2, **OPTIONS)
+    assert len(study.trials) == 3
+    for trial in study.trials:
+        assert 1e-8 <= trial.params["l2"] <= 1e-4
+        assert trial.params["dropout"] in [pytest.approx(i / 10) for i in range(9)]
+        assert 0 <= trial.params["specaugment"] <= 0.3
+    best = found(study)["searched"]
     assert best.label == LABELS["searched"]
-    assert found([]) == {}
+    _, history = fit_regularized(best, mixtures, valid, epochs=2, **OPTIONS)
+    assert history.table["valid_loss"].iloc[-1] == min(trial.value for trial in study.trials)
+    assert found(search(0, mixtures, valid, epochs=2, **OPTIONS)) == {}
+    labels = {r.name for r in (from_params(trial.params) for trial in study.trials)}
+    assert len(labels) == 3
 
 
 def test_several_sets_can_be_excluded(tiny_library):
