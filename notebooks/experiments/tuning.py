@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 
+import numpy as np
 import optuna
 import sqlalchemy.exc
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from deeporch.mixtures.mixtures import Mixtures
@@ -109,6 +113,16 @@ def _ended(study: optuna.Study) -> list[FrozenTrial]:
 def completed(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that were trained to their end, from the lowest validation loss to the highest."""
     return sorted(study.get_trials(states=(TrialState.COMPLETE,)), key=lambda trial: (trial.value, trial.number))
+
+
+def draw(study: optuna.Study) -> Figure:
+    """Return Optuna's plot of the loss against each setting."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        axes = optuna.visualization.matplotlib.plot_slice(study)
+    figure = np.ravel(axes)[0].figure
+    pyplot.close(figure)  # the notebook shows it
+    return figure
 
 
 def add_trials(

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from experiments.tuning import add_trials, completed, pitchnet, search
+from experiments.tuning import add_trials, completed, draw, pitchnet, search
 
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
@@ -50,6 +50,7 @@ def test_the_best_comes_first_and_hopeless_trials_are_given_up():
     assert [t.value for t in best] == sorted(t.value for t in best)
     assert best[0].value == pytest.approx((best[0].params["x"] - 1) ** 2)
     assert best[0].value < 0.05
+    assert next(axis.get_xlabel() for axis in draw(study).axes) == "x"
     pruned = [t for t in study.trials if t.state == optuna.trial.TrialState.PRUNED]
     assert pruned
     for trial in pruned:  # each was above the median, at its epoch, of those that had been trained to their end
