@@ -66,13 +66,13 @@ def parse_grid(axes: Sequence[str]) -> dict[str, list[str]]:
 
 def plan_grid(jobs: Sequence[Job], grid: dict[str, list[str]]) -> dict[str, Job]:
     """Return every combination of the grid for every job by its name, which tells its code and parameters."""
-    found = {}
+    found, sources = {}, {job.path: source_hash(job.path) for job in jobs}
     for job, values in itertools.product(jobs, itertools.product(*grid.values())):
         chosen = {n: v for n, v in zip(grid, values, strict=True) if n in job.parameters}
         own = {n: convert(v, job.parameters[n], f"{n} of {job.name}") for n, v in chosen.items()}
         one = replace(job, parameters=job.parameters | own, overrides=job.overrides | own)
         label = re.sub(r"[^\w.=-]+", "_", "-".join([job.name, *(f"{n}={v}" for n, v in own.items())]))
-        content = json.dumps([source_hash(job.path), one.parameters], sort_keys=True)
+        content = json.dumps([sources[job.path], one.parameters], sort_keys=True)
         found[f"{label[:100]}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"] = one
     return found
 
@@ -96,7 +96,7 @@ def run_job(name: str, job: Job, source: str, expected: dict[str, str], gpus: in
     """Run one job on the worker at hand; return its executed notebook and how it went."""
     worker = get_worker()
     path = job.path if job.path.is_file() else _ROOT / "notebooks" / job.path.name
-    mine = versions()
+    mine = versions() if expected else {}
     for what in expected:
         if mine.get(what) and mine[what] != expected[what]:
             raise ValueError(
@@ -139,9 +139,10 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
         yield client
 
 
-def run_grid(jobs: dict[str, Job], folder: Path, client: Client, gpus: int = 0) -> dict[str, str]:
+def run_grid(jobs: dict[str, Job], folder: Path, client: Client, *, local: bool) -> dict[str, str]:
     """Run the jobs that have not finished yet and keep each at once; return the failures, by job."""
-    here, failures = versions(), {}
+    here, gpus = ({}, torch.cuda.device_count()) if local else (versions(), 0)
+    failures = {}
     todo = {name: job for name, job in jobs.items() if not (folder / "jobs" / f"{name}.json").is_file()}
     sources = {path: source_hash(path) for path in {job.path for job in todo.values()}}
     names = {
@@ -252,7 +253,7 @@ def command(options: argparse.Namespace) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             write_tables(folder, jobs)
             print(f"{len(jobs)} jobs. Dashboard: {client.dashboard_link} Results: {folder}", flush=True)
-            failures = run_grid(jobs, folder, client, 0 if options.scheduler else torch.cuda.device_count())
+            failures = run_grid(jobs, folder, client, local=not options.scheduler)
         table = write_tables(folder, jobs)
     except KeyboardInterrupt:
         print(f"\nStopped. The same command with --out {folder} goes on.", file=sys.stderr)
