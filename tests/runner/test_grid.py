@@ -201,7 +201,7 @@ def test_a_worker_of_another_version_is_one_sentence(study, tmp_path, start, cap
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--grid", "M=1,2"], "None of the chosen notebooks has a parameter M: did you mean"),
+        (["--grid", "M=1,2"], "None of the chosen notebooks has a parameter M: they have LOG, MODEL, N"),
         (["--grid", "N=2,many"], "N of 00_tiny takes a whole number, and not 'many'."),
         (["--grid", "N"], "--grid takes NAME=VALUE,VALUE, for example --grid SEED=0,1,2, and not 'N'."),
         (["--grid", "N=2,,3"], "--grid takes NAME=VALUE,VALUE, for example --grid SEED=0,1,2, and not 'N=2,,3'."),
