@@ -32,5 +32,8 @@ of an orchestration. To add a network, a feature or a library of notes, see CONT
 
 import lazy_loader
 
+from .util.processor import wait_passively
+
+wait_passively()
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"

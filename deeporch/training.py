@@ -25,6 +25,7 @@ from .models.checkpoints import check_classes, load_weights, read_card, read_ten
 from .util.checks import check_choice
 from .util.environment import environment, pick_device
 from .util.files import atomic_path
+from .util.processor import keep_memory
 from .util.progress import progress
 
 SCHEDULES = ("constant", "cosine")
@@ -41,7 +42,7 @@ class Training:
     loss: str = "softmax"  # against multi-hot / N (the study); "bce" (the follow-up), "focal", "asymmetric"
     l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
     l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
-    amp: bool = True  # bfloat16 autocast, on CUDA only
+    amp: bool = True  # bfloat16 autocast where the device computes in it: CUDA, CPUs with AVX512-BF16 or AMX
     validate_every: int = 1  # epochs
     patience: int | None = None  # stop after so many validations without a better loss
     restore_best: bool = False  # end with the weights of the best validation, not with the last
@@ -91,6 +92,11 @@ class History:
         """Write the table atomically."""
         with atomic_path(path) as temporary:
             self.table.to_csv(temporary, index=False)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 faster than float32."""
+    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
 
 
 def fit(
@@ -159,6 +165,9 @@ class _Fit:
         self.features = features or model.features
         self.train = None if self.make_train else self._cached(train, self.features)
         self.valid = None if valid is None else self._cached(valid, model.features)
+        self.amp = training.amp and has_bfloat16(self.device)
+        if self.device.type == "cpu":
+            keep_memory()
         model.to(self.device, memory_format=torch.channels_last)  # convolutions run up to twice as fast on CPUs
         weights, others = split_weights(model)
         groups = [{"params": weights, "weight_decay": training.l2}, {"params": others, "weight_decay": 0.0}]
@@ -234,8 +243,7 @@ class _Fit:
         """Learn from one batch; return its summed loss, how many of its notes were right, and how many it has."""
         if self.augment is not None:
             x = self.augment(x, generator)
-        amp = self.training.amp and self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits, *auxiliary = self.model.with_auxiliary(x) if self.auxiliary else (self.model(x),)
         logits = logits.float()
         loss = compute_loss(logits, target, self.training.loss)

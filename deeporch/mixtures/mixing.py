@@ -19,7 +19,7 @@ N_FFT = 2048  # the frame that `mel_power` transforms
 POINTS, QUARTER = N_FFT // 2, N_FFT // 8  # complex points: even samples are real parts, odd ones imaginary parts
 BLOCK = 1024  # samples that `mix` unpacks at a time
 FAST = {"reassoc", "contract", "arcp", "nsz"}  # sums in any order; but what is no number stays none
-_jit = numba.njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)
+compiled = numba.njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)
 
 
 def warm_up() -> None:
@@ -54,7 +54,7 @@ if hasattr(os, "register_at_fork"):
 # ---- Mixing ----------------------------------------------------------------------------------------------------------
 
 
-@_jit
+@compiled
 def mix(
     half: np.ndarray, lengths: np.ndarray, rows: np.ndarray, gains: np.ndarray, starts: np.ndarray, out: np.ndarray
 ) -> None:
@@ -91,7 +91,7 @@ def mix(
 # ---- Mel spectrograms ------------------------------------------------------------------------------------------------
 
 
-@_jit
+@compiled
 def mel_power(
     sound: np.ndarray, hop: int, constants: tuple[np.ndarray, ...], bands: tuple[np.ndarray, ...], out: np.ndarray
 ) -> None:
@@ -135,7 +135,7 @@ def _pass(stride: int) -> Callable:
     .. [1] C. Van Loan: Computational Frameworks for the Fast Fourier Transform, SIAM 1992, section 1.7.
     """
 
-    @_jit
+    @compiled
     def run(x: np.ndarray, y: np.ndarray, twiddle: np.ndarray) -> None:
         for p in range(QUARTER // stride):
             ur, ui = twiddle[p * stride], twiddle[POINTS + p * stride]
@@ -161,7 +161,7 @@ def _pass(stride: int) -> Callable:
 _pass_1, _pass_4, _pass_16, _pass_64, _pass_256 = map(_pass, (1, 4, 16, 64, 256))
 
 
-@_jit
+@compiled
 def _load(even: np.ndarray, odd: np.ndarray, window: np.ndarray, x: np.ndarray) -> None:
     for k in range(POINTS):
         x[k] = even[k] * window[k]
@@ -169,7 +169,7 @@ def _load(even: np.ndarray, odd: np.ndarray, window: np.ndarray, x: np.ndarray) 
         x[k + POINTS] = odd[k] * window[k + POINTS]
 
 
-@_jit
+@compiled
 def _power(z: np.ndarray, unpack: np.ndarray, power: np.ndarray) -> None:
     """Take the spectra of even and odd samples apart, and write the power of their sum."""
     power[0], power[POINTS] = (z[0] + z[POINTS]) ** 2, (z[0] - z[POINTS]) ** 2
@@ -181,7 +181,7 @@ def _power(z: np.ndarray, unpack: np.ndarray, power: np.ndarray) -> None:
         power[k] = np.float32(0.25) * (real * real + imaginary * imaginary)
 
 
-@_jit
+@compiled
 def _sum_bands(power: np.ndarray, bands: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     first, count, place, weights = bands
     for m in range(len(first)):
