@@ -22,6 +22,7 @@ from .losses import LOSSES, add_l1, compute_loss, split_weights
 from .metrics import Scores, count_right, score
 from .mixtures.mixtures import Mixtures
 from .models.checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
+from .models.cnn import ConvStage
 from .util.checks import check_choice
 from .util.environment import environment, pick_device
 from .util.files import atomic_path
@@ -42,7 +43,7 @@ class Training:
     loss: str = "softmax"  # against multi-hot / N (the study); "bce" (the follow-up), "focal", "asymmetric"
     l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
     l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
-    amp: bool = True  # bfloat16 autocast where the device computes in it: CUDA, CPUs with AVX512-BF16 or AMX
+    amp: bool = True  # bfloat16 autocast: on CUDA, and networks of conv stages on a CPU with AVX512-BF16
     validate_every: int = 1  # epochs
     patience: int | None = None  # stop after so many validations without a better loss
     restore_best: bool = False  # end with the weights of the best validation, not with the last
@@ -94,9 +95,11 @@ class History:
             self.table.to_csv(temporary, index=False)
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device multiplies bfloat16 faster than float32."""
-    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+def gains_by_bfloat16(model: nn.Module, device: torch.device) -> bool:
+    """Return whether a network trains faster in bfloat16 there."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    return torch.cpu._is_avx512_bf16_supported() and any(isinstance(m, ConvStage) for m in model.modules())
 
 
 def fit(
@@ -165,7 +168,7 @@ class _Fit:
         self.features = features or model.features
         self.train = None if self.make_train else self._cached(train, self.features)
         self.valid = None if valid is None else self._cached(valid, model.features)
-        self.amp = training.amp and has_bfloat16(self.device)
+        self.amp = training.amp and gains_by_bfloat16(model, self.device)
         if self.device.type == "cpu":
             keep_memory()
         model.to(self.device, memory_format=torch.channels_last)  # convolutions run up to twice as fast on CPUs

@@ -119,7 +119,7 @@ def test_one_epoch_equals_adam_on_the_loss_with_its_penalty(tiny_library, classe
     """Three steps by hand: plain torch.optim.Adam, and the penalty written out as a part of the loss."""
     data = Mixtures(tiny_library, classes, n=2, size=24, seed=3, samples=SMALL.samples)
     fitted, by_hand = network(classes, dropout=0.0), network(classes, dropout=0.0).train()
-    history = fit(fitted, data, epochs=1, batch_size=8, lr=0.01, loss=loss, seed=5, device="cpu", **penalty)
+    history = fit(fitted, data, epochs=1, batch_size=8, lr=0.01, loss=loss, seed=5, device="cpu", amp=False, **penalty)
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=0.01)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(5 * 1_000_003 + 1))
     losses = []
