@@ -66,7 +66,14 @@ def _run_options(add: Callable) -> None:
     add("--profile", default="quick", metavar="NAME", help="quick, or a file of notebooks/profiles/: laptop, gpu")
     add("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="change a parameter")
     add("--out", metavar="DIR", help="an empty folder for the results (default: runs/<time>-<profile>)")
-    add("--timeout", type=float, metavar="S", help="seconds a notebook, instead of the profile's limits")
+    add("--timeout", type=float, metavar="S", help="most seconds a notebook, instead of the profile's limits")
+    add("--patience", type=float, metavar="S", help="seconds without progress after which a notebook is stopped (600)")
+    add(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="the profile's steps, most valuable first; stop then, go on next time",
+    )
     add("--commit", action="store_true", help="write the results back into the notebooks, cleaned")
     add("--grid", nargs="+", metavar="NAME=VALUE,…", help="run every combination, many at a time: SEED=0,1 SIZES=2,3")
     add("--workers", type=int, metavar="W", help="of a grid on this machine (default: one a GPU, or a core)")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -137,12 +141,13 @@ def compare_models(
         By setting.
     """
     valid = valid or list(sets.tests)[-1]
-    options = {"validate_every": max(1, int(options.get("epochs", 200)) // 20), **options}
+    options = {"validate_every": max(1, int(options.get("epochs", 200)) // 20), "save_every": 20.0, **options}
     outcomes = {}
     for setting, (name, sizes) in networks.items():
         for seed in seeds:
             model = build(name, sets.classes, features=features, seed=seed, **sizes)
-            history = fit(model, sets.train, sets.tests[valid], seed=seed, **options)
+            folder = _state_folder(model, sets, seed, options)
+            history = fit(model, sets.train, sets.tests[valid], seed=seed, folder=folder, **options)
             outcome = outcomes[setting] = Outcome(model, history)
             epoch = len(sets.train) / history.table["mixtures_per_second"].max()
             costs = [("parameters", "", count_parameters(model)), ("epoch_seconds", "", epoch)]
@@ -158,3 +163,13 @@ def compare_models(
                     more=costs if part == valid else (),
                 )  # fmt: skip
     return outcomes
+
+
+def _state_folder(model: nn.Module, sets: StudySets, seed: int, options: Mapping[str, object]) -> Path | None:
+    """Return the folder of $DEEPORCH_STATE in which a training is kept, to go on from when it was stopped."""
+    if not (parent := os.environ.get("DEEPORCH_STATE")):
+        return None
+    free = {name: value for name, value in options.items() if name != "device"}
+    about = [model.card, sets.train.notes.name, repr(sets.train), sets.report, seed, free]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+    return Path(parent) / f"{model.card['model']}-{sets.classes.by}-N{sets.train.n}-{seed}-{digest[:12]}"

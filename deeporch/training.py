@@ -45,6 +45,7 @@ class Training:
     l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
     amp: bool = True  # bfloat16 autocast: on CUDA, and networks of conv stages on a CPU with AVX512-BF16
     validate_every: int = 1  # epochs
+    save_every: float = 0.0  # seconds at least between two states in the folder; the last epoch's is always kept
     patience: int | None = None  # stop after so many validations without a better loss
     restore_best: bool = False  # end with the weights of the best validation, not with the last
     time_limit: float | None = None  # seconds of training after which the epoch at hand is the last
@@ -178,7 +179,7 @@ class _Fit:
         self.auxiliary = bool(getattr(getattr(model, "config", None), "auxiliary", 0))  # PitchNet has further heads
         self.rows: list[dict] = []
         self.environment = environment()
-        self.before, self.best, self.worse, self.stopped = 0.0, math.inf, 0, ""
+        self.before, self.best, self.worse, self.stopped, self.saved = 0.0, math.inf, 0, "", -math.inf
         self.best_weights: dict[str, torch.Tensor] = {}  # kept for `restore_best` only
 
     def _cached(self, mixtures: Mixtures, features: Mel | ConstantQ | Recoloured) -> CachedFeatures:
@@ -327,8 +328,10 @@ class _Fit:
         }
 
     def _save(self, epoch: int) -> None:
-        if self.folder is None:
+        soon = time.perf_counter() - self.saved < self.training.save_every
+        if self.folder is None or (soon and epoch < self.training.epochs and not self.stopped):
             return
+        self.saved = time.perf_counter()
         state = {}
         for i, (_, values) in enumerate(sorted(self.optimizer.state_dict()["state"].items())):
             state |= {f"optimizer.{i}.{name}": torch.as_tensor(v).cpu().contiguous() for name, v in values.items()}
@@ -341,7 +344,7 @@ class _Fit:
         if last is None or not last.is_file():
             return
         card = read_card(last)
-        free = ("epochs", "device", "time_limit", "cache_gb", "amp")  # these may change on the way
+        free = ("epochs", "device", "time_limit", "cache_gb", "amp", "save_every")  # these may change on the way
         wanted = json.loads(json.dumps(asdict(self.training)))
         differ = [k for k in wanted if k not in free and wanted[k] != card["training"].get(k)]
         if differ:

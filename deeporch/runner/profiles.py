@@ -21,7 +21,8 @@ _KINDS = {
     list: "a list such as [1, 2]",
 }
 
-QUICK_LIMIT = 300.0  # seconds after which a quick notebook is stopped
+LIMIT = 4 * 3600.0  # seconds after which a notebook of a profile that says none is stopped,
+PATIENCE = 600.0  # and without progress: other programs may take most of the machine
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Profile:
     name: str
     description: str = ""
     limits: dict[str, float] = field(default_factory=dict)  # seconds a notebook; "default" for the others
+    patience: float = PATIENCE  # seconds without progress after which a notebook is stopped
+    typical: float = 60.0  # seconds that a notebook takes on an idle machine, roughly
+    steps: list[dict[str, Any]] = field(default_factory=list)  # with a limit of minutes, in this order: notebook, and
+    # parameters that differ from those of `notebooks`
     notebooks: dict[str, dict[str, Any]] = field(default_factory=dict)  # parameters a notebook
 
 
@@ -41,12 +46,14 @@ class Job:
     path: Path
     parameters: dict[str, Any]  # all of them
     overrides: dict[str, Any]  # those that differ from the notebook's own defaults
-    limit: float  # seconds
+    limit: float = LIMIT  # seconds
+    patience: float = PATIENCE  # seconds without progress
+    step: int = 0  # place among the profile's steps, from 1; 0: not one of them
 
     @property
     def name(self) -> str:
-        """The file name without its ending."""
-        return self.path.stem
+        """The file name without its ending, with the number of a step before it."""
+        return f"{self.step:02d}-{self.path.stem}" if self.step else self.path.stem
 
 
 def find_notebooks(names: Sequence[str], folder: Path) -> list[Path]:
@@ -93,7 +100,7 @@ def load_profile(name: str, folder: Path) -> Profile:
     """
     files = {path.stem: path for path in sorted((folder / "profiles").glob("*.yaml"))}
     if name == "quick" and name not in files:  # the notebooks' own defaults
-        return Profile(name, limits={"default": QUICK_LIMIT})
+        return Profile(name, limits={"default": LIMIT})
     file = files[check_choice(name, ["quick", *files], "profile")]
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
@@ -116,6 +123,31 @@ def load_profile(name: str, folder: Path) -> Profile:
             check_choice(key, known, f"parameter of {stem} in {file.name}")
             values[key] = convert(value, known[key], f"{key} of {stem} in {file.name}")
     return replace(profile, limits=limits, notebooks=wanted)
+
+
+def plan_steps(profile: Profile, folder: Path, given: dict[str, str]) -> list[Job]:
+    """Return the profile's steps as jobs, the most valuable first.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or one names a notebook or a parameter that is not there.
+    """
+    if not profile.steps:
+        raise ValueError(f"The profile {profile.name} has no steps: --minutes is for profiles that have, such as gpu.")
+    jobs = []
+    for number, step in enumerate(profile.steps, 1):
+        [path] = find_notebooks([step["notebook"]], folder)
+        known = read_parameters(path)
+        chosen = dict(profile.notebooks.get(path.stem, {}))
+        for key, value in step.items():
+            if key != "notebook":
+                where = f"{check_choice(key, known, f'parameter of {path.stem}')} of step {number}"
+                chosen[key] = convert(value, known[key], where)
+        one = replace(profile, notebooks={path.stem: chosen})
+        wanted = {name: value for name, value in given.items() if name in known}
+        jobs += [replace(job, step=number) for job in plan([path], one, wanted)]
+    return jobs
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
@@ -165,7 +197,13 @@ def convert(value: Any, default: Any, what: str) -> Any:
     return result
 
 
-def plan(paths: Sequence[Path], profile: Profile, given: dict[str, str], timeout: float | None = None) -> list[Job]:
+def plan(
+    paths: Sequence[Path],
+    profile: Profile,
+    given: dict[str, str],
+    timeout: float | None = None,
+    patience: float | None = None,
+) -> list[Job]:
     """Return the jobs: for every notebook its defaults, changed by the profile, changed by what was `given`.
 
     Parameters
@@ -178,6 +216,8 @@ def plan(paths: Sequence[Path], profile: Profile, given: dict[str, str], timeout
         Names and values from the command line; each goes to the notebooks that have such a parameter.
     timeout : float, optional
         Seconds a notebook, instead of the profile's limits.
+    patience : float, optional
+        Seconds without progress, instead of the profile's.
 
     Raises
     ------
@@ -197,5 +237,5 @@ def plan(paths: Sequence[Path], profile: Profile, given: dict[str, str], timeout
         chosen |= {n: convert(v, own[n], f"{n} of {path.stem}") for n, v in given.items() if n in own}
         overrides = {name: value for name, value in chosen.items() if value != own[name]}
         limit = timeout or profile.limits.get(path.stem, profile.limits["default"])
-        jobs.append(Job(path, chosen, overrides, limit))
+        jobs.append(Job(path, chosen, overrides, limit, patience or profile.patience))
     return jobs

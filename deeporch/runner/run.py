@@ -18,6 +18,7 @@ import base64
 import csv
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -40,8 +41,9 @@ import yaml
 
 from ..util.environment import environment
 from ..util.files import write_text
+from .estimate import announce, slowness
 from .notebooks import check_notebook, clean_notebook, read_metrics, read_notebook
-from .profiles import Job, find_notebooks, load_profile, parse_assignments, plan
+from .profiles import Job, find_notebooks, load_profile, parse_assignments, plan, plan_steps
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,12 +67,14 @@ class Watcher(threading.Thread):
     It stays in the executed notebook of the run folder; `clean_notebook` keeps it out of the committed one.
     """
 
+    _CLOCK = re.compile(r"\d+:\d\d(:\d\d)?")  # in a bar, moves by itself
     _NOISE = re.compile(r"^(Ending Cell|(In|Out)put Notebook:|Executing notebook with|\s*$)")
 
     def __init__(self, stream: io.BufferedReader, cells: int) -> None:
         super().__init__(daemon=True)
         self.stream, self.cells = stream, cells
         self.cell = 0
+        self.moved = time.monotonic()  # when a cell began or a bar moved
         self.lines: deque[str] = deque(maxlen=50)
 
     def run(self) -> None:
@@ -80,9 +84,11 @@ class Watcher(threading.Thread):
             *lines, rest = re.split(r"[\r\n]", rest + chunk.decode("utf-8", "replace"))
             for line in lines:
                 if started := re.match(r"Executing Cell (\d+)-", line):
-                    self.cell = int(started.group(1))
+                    self.cell, self.moved = int(started.group(1)), time.monotonic()
                     self.lines.clear()
                 elif not self._NOISE.match(line):
+                    if not self.lines or self._CLOCK.sub("", self.lines[-1]) != self._CLOCK.sub("", line.strip()):
+                        self.moved = time.monotonic()
                     self.lines.append(line.strip())
 
     def status(self) -> str:
@@ -130,13 +136,13 @@ def execute(job: Job, folder: Path, title: str) -> Result:
     )
     watcher = Watcher(process.stdout, cells)
     watcher.start()
-    late = False
+    late = ""
     try:
         while process.poll() is None and not late:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.3)
             display.update(watcher.status())
-            late = time.monotonic() - started > job.limit
+            late = _late(job, watcher, started)
     finally:
         stop(process)
         watcher.join(2)
@@ -147,11 +153,19 @@ def execute(job: Job, folder: Path, title: str) -> Result:
     seconds = round(time.monotonic() - started, 1)
     error = None
     if late:
-        error = f"stopped at its time limit of {job.limit:g} s, in cell {watcher.cell} of {cells}"
+        error = f"stopped in cell {watcher.cell} of {cells}: {late}"
     elif process.returncode:
         error = _reason(folder / f"{job.name}.ipynb", list(watcher.lines))
     display.finish(f"failed after {_clock(seconds)}: {error}" if error else f"done in {_clock(seconds)}")
     return Result(job.name, seconds, error)
+
+
+def _late(job: Job, watcher: Watcher, started: float) -> str:
+    """Return why a notebook is to be stopped, and how to give it more time; empty if it is not."""
+    now = time.monotonic()
+    if now - watcher.moved > job.patience:
+        return f"no cell ended and no bar moved for {job.patience:g} s (--patience allows more)"
+    return f"its time limit of {job.limit:g} s is over (--timeout allows more)" if now - started > job.limit else ""
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -262,31 +276,60 @@ def _clock(seconds: float) -> str:
 # ---- The command -----------------------------------------------------------------------------------------------------
 
 
-def run(jobs: Sequence[Job], folder: Path, *, commit_them: bool = False) -> list[Result]:
-    """Run every job, one after the other, and keep the run folder up to date."""
+def run(jobs: Sequence[Job], folder: Path, *, commit_them: bool = False, minutes: float | None = None) -> list[Result]:
+    """Run every job, one after the other, and keep the run folder up to date.
+
+    With a limit of minutes, what the folder has already is not run again, and what is not finished by then is left out.
+    """
+    deadline = time.monotonic() + 60 * minutes if minutes else math.inf
+    results = earlier_results(folder, jobs) if minutes else []
+    done = {result.notebook for result in results}
     write_text(folder / "parameters.json", json.dumps({job.name: job.parameters for job in jobs}, indent=2) + "\n")
     about = {"started": _now(), "limits": {job.name: job.limit for job in jobs}, **environment()}
-    results: list[Result] = []
-    write_results(folder, about, results, finished=False)
+    write_results(folder, about, results, finished=len(done) == len(jobs))
     for number, job in enumerate(jobs, 1):
-        result = execute(job, folder, f"[{number}/{len(jobs)}] {job.name}")
+        left = deadline - time.monotonic()
+        if job.name in done or left <= 0:
+            continue
+        result = execute(replace(job, limit=min(job.limit, left)), folder, f"[{number}/{len(jobs)}] {job.name}")
+        if result.error and time.monotonic() >= deadline:
+            continue
         if commit_them and not result.error:
             try:
                 commit(job, folder)
             except ValueError as error:
                 result = replace(result, error=str(error))
         results.append(result)
-        write_results(folder, about, results, finished=number == len(jobs))
+        write_results(folder, about, results, finished=len(results) == len(jobs))
     return results
 
 
-def report(results: Sequence[Result], folder: Path) -> int:
-    """Print what failed and where the results are; return the exit status."""
+def earlier_results(folder: Path, jobs: Sequence[Job]) -> list[Result]:
+    """Return what a run folder has of these jobs, done well with the same parameters."""
+    with suppress(OSError, ValueError, KeyError):
+        seconds = json.loads((folder / "environment.json").read_text())["seconds"]
+        parameters = json.loads((folder / "parameters.json").read_text())
+        failed = {failure["notebook"] for failure in json.loads((folder / "failures.json").read_text())}
+        names = [job.name for job in jobs if parameters.get(job.name) == job.parameters and job.name not in failed]
+        return [Result(name, seconds[name]) for name in names if name in seconds]
+    return []
+
+
+def report(results: Sequence[Result], folder: Path, *, total: int, started: float) -> int:
+    """Print what was made and where it is, what failed and how to go on; return the exit status."""
     failed = [result for result in results if result.error]
     seconds = sum(result.seconds for result in results)
-    print(f"\n{len(results) - len(failed)} of {len(results)} notebooks done in {_clock(seconds)}. Results: {folder}")
+    print(f"\n{len(results) - len(failed)} of {total} notebooks done in {_clock(seconds)}. Results: {folder}")
+    with suppress(OSError):
+        count = len((folder / "metrics.csv").read_text().splitlines()) - 1
+        print(f"  the executed notebooks, and metrics.csv: the {count} numbers that they recorded")
+    drawn = sorted(p.name for p in (_ROOT / "figures").glob("*.csv") if p.stat().st_mtime >= started)
+    if drawn:
+        print(f"  written to figures/: {', '.join(drawn)}, and the figures drawn from them")
     for result in failed:
         print(f"FAILED {result.notebook}: {result.error}")
+    if len(results) < total:
+        print("The time is over. What was trained is kept: the same command goes on from there.")
     return 1 if failed else 0
 
 
@@ -309,8 +352,13 @@ def _list(jobs: Sequence[Job]) -> int:
 def command(options: argparse.Namespace) -> int:
     """Run the notebooks as the command line says: 0 well, 1 a notebook failed, 130 interrupted."""
     folder = Path(options.folder).resolve()
-    paths = find_notebooks(options.notebooks, folder)
-    jobs = plan(paths, load_profile(options.profile, folder), parse_assignments(options.parameters), options.timeout)
+    profile, given = load_profile(options.profile, folder), parse_assignments(options.parameters)
+    if options.minutes:
+        if options.notebooks or options.commit:
+            raise ValueError("--minutes takes the profile's steps, without names of notebooks and --commit.")
+        jobs = plan_steps(profile, folder, given)
+    else:
+        jobs = plan(find_notebooks(options.notebooks, folder), profile, given, options.timeout, options.patience)
     if options.list:
         return _list(jobs)
     changed = {name for job in jobs for name in job.overrides}
@@ -318,12 +366,21 @@ def command(options: argparse.Namespace) -> int:
         raise ValueError(
             f"--commit keeps the results of the notebooks' own defaults, and {', '.join(sorted(changed))} differ."
         )
-    out = _given_folder(options.out) if options.out else new_folder(Path("runs"), options.profile)
+    runs, started = Path("runs"), time.time()
+    if options.minutes:
+        out = Path(options.out or runs / profile.name).resolve()
+        (out / "state").mkdir(parents=True, exist_ok=True)
+        os.environ["DEEPORCH_STATE"] = str(out / "state")
+    else:
+        out = _given_folder(options.out) if options.out else new_folder(runs, options.profile)
+    limit = f" It stops after {options.minutes:g} minutes." if options.minutes else ""
+    print(announce(jobs, profile, runs, slowness()) + limit, flush=True)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        return report(run(jobs, out, commit_them=options.commit), out)
+        results = run(jobs, out, commit_them=options.commit, minutes=options.minutes)
+        return report(results, out, total=len(jobs), started=started)
     except KeyboardInterrupt:
         print(f"\nStopped. What was done is in {out}", file=sys.stderr)
         return 130
