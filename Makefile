@@ -50,8 +50,9 @@ orchestrate: $(DONE) ## Orchestrate a sound: make orchestrate TARGET=bell.wav
 	@test -n "$(TARGET)" || { echo "Name the sound: make orchestrate TARGET=bell.wav." >&2; exit 2; }
 	@$(PY) -m deeporch.orchestration.orchestrate "$(TARGET)" $(ARGS)
 
-bench: $(DONE) ## Measure how fast mixtures and features are made
+bench: $(DONE) ## Measure how fast mixtures and features are made, and networks trained
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
+	@$(PY) tests/benchmarks/training.py
 
 figures: $(DONE) ## Redraw every figure, their gallery and the README's table from figures/*.csv
 	@$(PY) -m deeporch.plots.study $(ARGS)
