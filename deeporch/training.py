@@ -22,7 +22,7 @@ from .losses import LOSSES, add_l1, compute_loss, split_weights
 from .metrics import Scores, count_right, score
 from .mixtures.mixtures import Mixtures
 from .models.checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
-from .models.cnn import ConvStage
+from .models.cnn import gains_by_bfloat16
 from .util.checks import check_choice
 from .util.environment import environment, pick_device
 from .util.files import atomic_path
@@ -94,13 +94,6 @@ class History:
         """Write the table atomically."""
         with atomic_path(path) as temporary:
             self.table.to_csv(temporary, index=False)
-
-
-def gains_by_bfloat16(model: nn.Module, device: torch.device) -> bool:
-    """Return whether a network trains faster in bfloat16 there."""
-    if device.type != "cpu":
-        return device.type == "cuda"
-    return torch.cpu._is_avx512_bf16_supported() and any(isinstance(m, ConvStage) for m in model.modules())
 
 
 def fit(

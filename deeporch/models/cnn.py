@@ -43,6 +43,13 @@ class ConvStage(nn.Sequential):
         return stage.conv_stage(x, self[0], self[1], dropout)
 
 
+def gains_by_bfloat16(model: nn.Module, device: torch.device) -> bool:
+    """Return whether a network trains faster in bfloat16 there."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    return torch.cpu._is_avx512_bf16_supported() and any(isinstance(m, ConvStage) for m in model.modules())
+
+
 class CNN(nn.Module):
     """The study's CNN."""
 

@@ -89,14 +89,30 @@ def draw_cnn_one_class_per_file(table: pd.DataFrame) -> Figure:
     """Draw the study's second experiment: two notes, one class per file, next to its 86.625 %; and one per note."""
     study = published_value("02_cnn_one_class_per_file", item="CNN")
     with style():
-        figure = Figure(figsize=(10, 7))
-        above, below = figure.subfigures(2, 1)
+        longer = table[table["quantity"] == "recall_after"]
+        figure = Figure(figsize=(10, 7 if longer.empty else 10.5))
+        above, below, *last = figure.subfigures(2 if longer.empty else 3, 1)
         files, pitches = table[table["setting"] == "recording"], table[table["setting"] == "note"]
         draw_accuracy(above, files, title="CNN, two notes, one class per file", published=study)
         caption(above, files)
         draw_accuracy(below, pitches, title="the same, one class per note")
         caption(below, pitches)
+        for part in last:
+            draw_recall_after(part.subplots(), longer, study)
+            caption(part, longer)
     return figure
+
+
+def draw_recall_after(ax: Axes, table: pd.DataFrame, published: float) -> None:
+    """Draw recall against the mixtures seen in training, a line a setting, and the study's value."""
+    for colour, (setting, part) in zip(COLOURS, table.groupby("setting", sort=False), strict=False):
+        seen, recall = part["item"].astype(int), 100 * part["value"]
+        ax.plot(seen, recall, "o-", markersize=3, color=colour, label=f"{setting}: {recall.iloc[-1]:.1f} %")
+    published_line(ax, published)
+    ax.set(xlabel="mixtures seen in training", ylabel="notes recognised / %", ylim=(0, 105), xscale="log")
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.set_title("CNN, two notes, one class per file: recall of new mixtures over training")
+    ax.legend(fontsize=9, loc="lower right")
 
 
 def recall_by_n(ax: Axes, table: pd.DataFrame, published: dict[int, float]) -> None:

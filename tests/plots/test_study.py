@@ -253,3 +253,15 @@ def test_exit_codes_and_sentences(folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "figures" / "01_cnn_instruments.csv").write_bytes((folder / "01_cnn_instruments.csv").read_bytes())
     assert cli.main(["figures", "01_cnn_instruments"]) == 0
     assert "01_cnn_instruments.png" in capsys.readouterr().out
+
+
+def test_recall_over_mixtures_has_a_line_a_setting_and_the_studys_value():
+    rows = [("a", 10, 0.2), ("a", 100, 0.5), ("b", 10, 0.1), ("b", 1000, 0.75)]
+    table = pd.DataFrame(rows, columns=["setting", "item", "value"]).astype({"item": str})
+    _, ax = theme.new_figure()
+    study.draw_recall_after(ax, table, 0.9)
+    first, second, published = ax.lines
+    assert (list(first.get_xdata()), list(first.get_ydata())) == ([10, 100], [20, 50])
+    assert (list(second.get_xdata()), list(second.get_ydata())) == ([10, 1000], [10, 75])
+    assert list(published.get_ydata()) == [90, 90]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a: 50.0 %", "b: 75.0 %"]
