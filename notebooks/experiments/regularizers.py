@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -145,8 +146,8 @@ def search(
 ) -> optuna.Study:
     """Search for the L2 (1e-8 to 1e-4, logarithmic), dropout and masks with the lowest loss on the validation set.
 
-    `storage` is that of `tuning.search`; the others are those of `fit_regularized`. The test is not asked for, so
-    nothing can be chosen by it.
+    `storage` is that of `tuning.search`, by default what ``$DEEPORCH_SEARCHES`` names; the others are those of
+    `fit_regularized`. The test is not asked for, so nothing can be chosen by it.
     """
 
     def objective(trial: optuna.Trial, callback: Callable[[dict], None]) -> History:
@@ -159,7 +160,14 @@ def search(
 
     common = {name: value for name, value in options.items() if name not in ("device", "cache_gb")}
     about = {**common, "n": valid.n, "classes": len(valid.classes), "valid": len(valid), "seed": seed}
-    return tuning.search(objective, trials, name="regularizers", storage=storage, seed=seed, about=about)
+    return tuning.search(
+        objective,
+        trials,
+        name="regularizers",
+        storage=storage or os.environ.get("DEEPORCH_SEARCHES"),
+        seed=seed,
+        about=about,
+    )
 
 
 def found(study: optuna.Study) -> dict[str, Regularizer]:
