@@ -20,7 +20,7 @@ PIP  := $(PY) -m pip install --disable-pip-version-check --no-compile
 UV   := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab orchestrate bench figures five-minutes lint
+.PHONY: help setup run test lab orchestrate bench figures five-minutes lint counts coverage lock
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -62,10 +62,23 @@ figures: $(DONE) ## Redraw every figure, their gallery and the README's table fr
 five-minutes: $(DONE) ## Train a recognizer for five minutes and compare it with the study
 	@$(PY) -m deeporch.recognition.train $(ARGS)
 
-lint: $(DONE) ## Style (ruff), and that upper layers import lower ones only (import-linter)
+lint: $(DONE) ## Style (ruff), layers (import-linter), what is required and used (deptry), types (basedpyright)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(VENV)/bin/lint-imports --no-cache
+	@$(PY) -m deptry . --no-ansi
+	@$(VENV)/bin/basedpyright
+
+counts: $(DONE) ## How large the package, its folders, its files and the study's core are
+	@$(PY) tests/test_structure.py
+
+coverage: $(DONE) ## Branch coverage of the package by the tests, in percent
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests --ignore=tests/browser --numprocesses=auto --maxprocesses=4 --dist=loadfile \
+	    -q --cov --cov-report=term:skip-covered $(ARGS)
+
+lock: $(DONE) ## Every package that requirements.txt brings, with hashes: requirements.lock
+	@$(PY) -m uv pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+	    requirements.txt -o requirements.lock
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------
 # .done is written last, so that a set-up that was stopped starts again; .installing stays behind when it was stopped

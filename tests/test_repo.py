@@ -116,6 +116,16 @@ def test_requirements_are_pinned_and_commented():
     assert versions["torch"] == versions["torchaudio"]
 
 
+def test_the_lock_has_every_pin_with_hashes():
+    pins = re.findall(r"^([\w-]+)==(.+)$", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = re.findall(r"^([\w-]+)==(\S+)[^\n]*\\\n    --hash=sha256:", lock, re.MULTILINE)
+    known = {(name.lower().replace("_", "-"), version) for name, version in locked}
+    assert len(known) > len(pins) > 40
+    wanted = {(name.lower().replace("_", "-"), version) for name, version in pins}
+    assert wanted - known == set(), "run `make lock`"
+
+
 def test_everything_imported_is_pinned():
     """Nothing may come along only because something else needs it today."""
     modules = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipython", "lazy_loader": "lazy-loader"}
