@@ -16,6 +16,9 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 CLI  := $(PY) -m deeporch
 DONE := $(VENV)/.done
+
+# Threads that wait let other programs work:
+export OMP_WAIT_POLICY ?= PASSIVE
 PIP  := $(PY) -m pip install --disable-pip-version-check --no-compile
 UV   := uv==0.13.9
 
@@ -31,7 +34,7 @@ help: ## This list
 setup: $(DONE) ## Make .venv and install everything in it (once, a few minutes)
 
 run: $(DONE) ## Run the notebooks without a browser; results go to runs/
-	@$(PY) -m deeporch.runner.run --profile $(PROFILE) $(NOTEBOOKS) $(ARGS)
+	@$(CLI) run --profile $(PROFILE) $(NOTEBOOKS) $(ARGS)
 
 test: $(DONE) lint ## Check everything: style, modules, every notebook from top to bottom, widgets in a browser
 	@status=0; \

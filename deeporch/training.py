@@ -24,7 +24,7 @@ from .mixtures.mixtures import Mixtures
 from .models.checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
 from .models.cnn import gains_by_bfloat16
 from .util.checks import check_choice
-from .util.environment import environment, pick_device
+from .util.environment import environment, limit_threads, pick_device
 from .util.files import atomic_path
 from .util.processor import keep_memory
 from .util.progress import progress
@@ -164,6 +164,7 @@ class _Fit:
         self.valid = None if valid is None else self._cached(valid, model.features)
         self.amp = training.amp and gains_by_bfloat16(model, self.device)
         if self.device.type == "cpu":
+            limit_threads()
             keep_memory()
         model.to(self.device, memory_format=torch.channels_last)  # convolutions run up to twice as fast on CPUs
         weights, others = split_weights(model)
@@ -211,7 +212,7 @@ class _Fit:
     def _train_epoch(self, epoch: int, bar) -> dict:  # noqa: ANN001
         data = self._cached(self.make_train(epoch), self.features) if self.make_train else self.train
         generator = torch.Generator().manual_seed(self.training.seed * 1_000_003 + epoch)
-        batches = torch.randperm(len(data), generator=generator).split(self.training.batch_size)
+        batches = torch.randperm(len(data), generator=generator).to(self.device).split(self.training.batch_size)
         if len(batches[-1]) == 1 < self.training.batch_size and len(batches) > 1:
             batches = batches[:-1]  # batch-norm cannot learn from one mixture
         size = sum(map(len, batches))
@@ -228,13 +229,8 @@ class _Fit:
                     told, seen = now, min(step * self.training.batch_size, size)
                     if self._tell(epoch, seen, size, total.tolist(), now - began, bar):
                         break
-        loss, right, notes = total.tolist()
-        rate = size / (time.perf_counter() - began)
-        return {
-            "train_loss": loss / size,
-            "train_recall": right / notes,
-            "mixtures_per_second": rate,
-        }
+        (loss, right, notes), rate = total.tolist(), size / (time.perf_counter() - began)
+        return {"train_loss": loss / size, "train_recall": right / notes, "mixtures_per_second": rate}
 
     def _step(self, x: torch.Tensor, target: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Learn from one batch; return its summed loss, how many of its notes were right, and how many it has."""

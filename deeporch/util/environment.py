@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from .processor import free_cores
+
 PACKAGES = ("deeporch", "torch", "torchaudio", "numpy", "librosa", "pandas", "soundfile", "safetensors", "papermill")
 
 
@@ -46,6 +48,12 @@ def environment() -> dict[str, str]:
     found["platform"] = f"{platform.system()} {platform.machine()}"
     found["device"] = describe_device("cuda" if torch.cuda.is_available() else "cpu")
     return found
+
+
+def limit_threads() -> None:
+    """Let torch use no more threads than this process has cores, a container's quota included."""
+    if torch.get_num_threads() > free_cores():
+        torch.set_num_threads(free_cores())
 
 
 def pick_device(device: str = "auto") -> torch.device:

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from deeporch.util import processor
+from deeporch.util import environment, processor
 
 
 @pytest.mark.parametrize(
@@ -39,8 +40,22 @@ def test_a_quota_above_the_machine_gives_no_more_cores(monkeypatch):
 
 @pytest.mark.parametrize(("given", "seen"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_importing_the_package_lets_threads_wait_passively(given, seen):
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    given_environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    given_environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
     code = "import os, deeporch; print(os.environ['OMP_WAIT_POLICY'])"
-    made = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        [sys.executable, "-c", code], env=given_environment, capture_output=True, text=True, check=True
+    )
     assert made.stdout.strip() == seen
+
+
+def test_threads_are_lowered_to_the_free_cores_and_never_raised(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        for free, given, expected in ((1, 2, 1), (4, 2, 2), (2, 2, 2)):
+            torch.set_num_threads(given)
+            monkeypatch.setattr(environment, "free_cores", lambda free=free: free)
+            environment.limit_threads()
+            assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
