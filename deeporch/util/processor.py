@@ -15,7 +15,7 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # of glibc's mallopt
 def free_cores() -> int:
     """Return how many cores this process may use: those it is bound to, or a container's quota if that is less."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(bound, math.ceil(_quota())))
+    return max(1, math.ceil(min(bound, _quota())))
 
 
 def _quota() -> float:
