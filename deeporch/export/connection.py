@@ -1,45 +1,51 @@
-"""Solutions in Orchidea's connection form."""
+"""Solutions in the form of Orchidea's connection.txt."""
 
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..util.files import writing_to
 
 if TYPE_CHECKING:
-    from ..orchestration.solution import Solution
-
+    from ..orchestration.solution import Solution, SolutionNote
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]()]|[^\s\[\]()"]+')
+STRING, RETUNING = re.compile(r"[1-6]c|alt\d+"), re.compile(r"T\d+[ud]|R\d*[ud]?|N|NA")
+EXTRAS = ("player", "gain", "swell")  # our own, in a list after what Orchidea writes: a number a note
 
 
 def to_connection(solution: Solution, path: str | Path) -> Path:
-    """Write a solution in Orchidea's connection form.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    """
+    """Write a solution in Orchidea's connection form."""
     with writing_to(path) as temporary:
         temporary.write_text(connection_text(solution), encoding="utf-8")
     return Path(path)
 
 
 def connection_text(solution: Solution) -> str:
-    """Return a solution in the connection form: a segment for every onset, the notes in score order."""
-    lines = ["[orchestration " + " ".join(solution.orchestra)]
-    for onset in sorted({note.onset for note in solution.notes}):
-        notes = sorted((n for n in solution.notes if n.onset == onset), key=lambda n: (n.player, n.midi))
-        lines.append(f"  [segment {1000 * onset:.10g} {1000 * max(note.duration for note in notes):.10g}")
-        for note in notes:
-            words = (note.instrument, note.technique, note.pitch, note.dynamic, note.file)
-            extras = f"[player {note.player}] [cents {note.cents:.10g}] [gain {note.gain:.10g}]"
-            lines.append(f"    [note {1000 * note.duration:.10g} {' '.join(map(_quoted, words))} {extras}]")
-        lines[-1] += "]"
-    return "\n".join(lines) + "]\n"
+    """Return a solution in the connection form: a segment for every onset, the notes in score order.
+
+    ``[ note duration instrument technique pitch dynamic string retuning file cents ]``, times in milliseconds; at the
+    end a list of our own says who plays, gains and swells.
+    """
+    lines = ["[ orchestra " + " ".join(map(_quoted, solution.orchestra)) + " ]"]
+    notes = sorted(solution.notes, key=lambda note: (note.onset, note.player, note.midi))
+    for onset, group in groupby(notes, key=lambda note: note.onset):
+        lines += [f"[ segment {1000 * onset:.10g}", "\t[ solution 1", *map(_line, group), "\t]", "]"]
+    extras = [f"[ {name} " + " ".join(f"{getattr(note, name):.10g}" for note in notes) + " ]" for name in EXTRAS]
+    lines.append(f"[ deeporch [ seconds {solution.seconds:.10g} ] {' '.join(extras)} ]")
+    return "\n".join(lines) + "\n"
+
+
+def _line(note: SolutionNote) -> str:
+    after = Path(note.file).stem.split("-")[4:]  # what SOL's names say after the dynamic
+    string = next((word for word in after if STRING.fullmatch(word)), "N")
+    retuning = after[-1] if after and RETUNING.fullmatch(after[-1]) else "N"
+    instrument = f"{note.instrument}+{note.mute}" if note.mute else note.instrument
+    words = (instrument, note.technique or "ord", note.pitch, note.dynamic or "N", string, retuning, note.file or "N")
+    return f"\t\t[ note {1000 * note.duration:.10g} {' '.join(map(_quoted, words))} {note.cents:.10g} ]"
 
 
 def _quoted(word: str) -> str:

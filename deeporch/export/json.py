@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 
 
 def to_json(solution: Solution, path: str | Path) -> Path:
-    """Write everything but the audio as JSON: the notes, the orchestra, the distance, the library's name and key.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    """
+    """Write everything but the audio as JSON: the notes, the orchestra, the distance, the library's name and key."""
     card = {
         "format": "deeporch solution 1",
         "library": {"name": solution.library.name, "key": solution.library.key},
@@ -30,6 +24,8 @@ def to_json(solution: Solution, path: str | Path) -> Path:
         "distance": solution.distance if np.isfinite(solution.distance) else None,
         "distance_name": solution.distance_name,
         "seconds": solution.seconds,
+        "title": solution.title,
+        "loudness": solution.loudness,
         "notes": [asdict(note) for note in solution.notes],
     }
     with writing_to(path) as temporary:

@@ -2,57 +2,72 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pretty_midi
+import mido
 
 from ..notes.instruments import DYNAMICS, full_name, writing
 from ..util.files import writing_to
-from .musicxml import desk
+from .staves import desk, tempo_and_grid
 
 if TYPE_CHECKING:
     from ..orchestration.solution import Solution, SolutionNote
 
-TRACKS = 15  # MIDI channels without the percussion's
+CHANNELS = [channel for channel in range(16) if channel != 9]  # of a port, without the percussion's
+TICKS = 960  # a quarter
 BEND = 4096 / 100  # of pitch bend a cent: the default range is two semitones each way, 8,192
+STEP = 0.1  # seconds between the values of a swell
 
 
-def to_midi(solution: Solution, path: str | Path) -> Path:
-    """Write a MIDI file, one track a player and instrument.
+def to_midi(solution: Solution, path: str | Path, *, tempo: float | None = None) -> Path:
+    """Write a MIDI file at the score's tempo, one track a player and instrument, one note an attack.
 
-    General MIDI programs; the dynamics are velocities (ppp 16, then 16 more a step to fff 127), retuning is pitch bend.
-    Of more than 15 such tracks, players of one instrument share one, and those are not bent.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    ValueError
-        If more than 15 different instruments play: MIDI has no more channels.
+    General MIDI programs; the dynamics are velocities (ppp 16, then 16 more a step to fff 127), retuning is pitch bend,
+    a swell is expression. After every 15 tracks comes another port, so that each has a channel of its own.
     """
-    tracks: dict[tuple, list[SolutionNote]] = {}
-    shared = len({(note.player, note.instrument) for note in solution.notes}) > TRACKS
-    for note in sorted(solution.notes, key=lambda note: (note.player, note.instrument, note.onset)):
-        tracks.setdefault((note.instrument,) if shared else (note.instrument, note.player), []).append(note)
-    if len(tracks) > TRACKS:
-        raise ValueError(f"MIDI has {TRACKS} channels, but {len(tracks)} different instruments play: write MusicXML.")
-    midi = pretty_midi.PrettyMIDI(resolution=960, initial_tempo=60)
-    for (instrument, *player), notes in tracks.items():
-        name = full_name(instrument) + (desk(solution, player[0]) if player else "")
-        part = pretty_midi.Instrument(writing(instrument).program, name=name)
+    tempo, _ = tempo_and_grid(solution, tempo)
+    file = mido.MidiFile(ticks_per_beat=TICKS, charset="utf-8")
+    first = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(tempo))])
+    file.tracks.append(first)
+    tracks: dict[tuple[int, str], list[SolutionNote]] = {}
+    for note in sorted(solution.attacks, key=lambda note: (note.player, note.instrument, note.onset)):
+        tracks.setdefault((note.player, note.instrument), []).append(note)
+    for number, ((player, instrument), notes) in enumerate(tracks.items()):
+        port, channel = divmod(number, len(CHANNELS))
+        track = mido.MidiTrack([mido.MetaMessage("track_name", name=full_name(instrument) + desk(solution, player))])
+        track.append(mido.MetaMessage("midi_port", port=port))
+        events = [(0.0, 0, mido.Message("program_change", program=writing(instrument).program))]
         for note in notes:
-            semitones = round(note.cents / 100)
-            part.notes.append(
-                pretty_midi.Note(velocity(note.dynamic), note.midi + semitones, note.onset, note.onset + note.duration)
-            )
-            if not shared:
-                bend = round((note.cents - 100 * semitones) * BEND)
-                part.pitch_bends.append(pretty_midi.PitchBend(bend, note.onset))
-        midi.instruments.append(part)
+            events += _messages(note)
+        now = 0
+        for time, _, message in sorted(events, key=lambda event: event[:2]):
+            tick = round(time * tempo / 60 * TICKS)
+            track.append(message.copy(channel=CHANNELS[channel], time=tick - now))
+            now = tick
+        file.tracks.append(track)
     with writing_to(path) as temporary:
-        midi.write(str(temporary))
+        file.save(temporary)
     return Path(path)
+
+
+def _messages(note: SolutionNote) -> list[tuple[float, int, mido.Message]]:
+    """Return a note's messages: time in seconds, which come first at one time, the message."""
+    semitones = round(note.cents / 100)
+    bend = max(-8192, min(8191, round((note.cents - 100 * semitones) * BEND)))
+    pitch, end = max(0, min(127, note.midi + semitones)), note.onset + note.duration
+    count = math.ceil(note.duration / STEP) if note.swell else 1
+    levels = [note.swell * (k / max(1, count - 1) - (note.swell > 0)) for k in range(count)]  # 0 is the loudest
+    return [
+        (end, 0, mido.Message("note_off", note=pitch)),
+        (note.onset, 1, mido.Message("pitchwheel", pitch=bend)),
+        *(
+            (note.onset + k * STEP, 2, mido.Message("control_change", control=11, value=round(127 * 10 ** (db / 40))))
+            for k, db in enumerate(levels)
+        ),
+        (note.onset, 3, mido.Message("note_on", note=pitch, velocity=velocity(note.dynamic))),
+    ]
 
 
 def velocity(dynamic: str) -> int:

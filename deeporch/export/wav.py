@@ -10,6 +10,7 @@ import soundfile
 from scipy.signal import fftconvolve
 
 from ..notes.instruments import writing
+from ..util.audio import loudness
 from ..util.checks import check_range
 from ..util.files import writing_to
 
@@ -20,39 +21,33 @@ PEAK = 0.95
 WET = 10 ** (-9 / 20)  # the room, against the direct sound
 
 
-def to_wav(solution: Solution, path: str | Path, *, room: float = 0.0) -> Path:
+def to_wav(solution: Solution, path: str | Path, *, room: float = 0.0, gain: float = 1.0) -> Path:
     """Write a solution as 24-bit stereo, its players panned over the stage as an orchestra sits.
 
-    Parameters
-    ----------
-    solution : Solution
-        What to write.
-    path : str or Path
-        The file; its folder is made if it is missing.
-    room : float
-        Reverberation time in seconds, 0 to 10: how long the room takes to fall by 60 dB. Default: no room.
-
-    Returns
-    -------
-    Path
-        The file. It is as loud as the solution renders, or softer so that no peak exceeds 0.95.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    ValueError
-        If `room` lies outside its range.
+    `room` is the reverberation time in seconds, 0 to 10: how long a room takes to fall by 60 dB. It is as loud as the
+    target where that is known (times `gain`), or softer so that no peak exceeds 0.95.
     """
-    check_range(room, 0, 10, "room")
-    rate = solution.library.sample_rate
-    stereo = np.einsum("ps,pc->sc", solution.stems(), panning(solution))
-    if room:
-        stereo = _reverberate(stereo, room, rate)
-    stereo *= min(1.0, PEAK / max(float(np.abs(stereo).max()), 1e-9))
-    with writing_to(path) as temporary:
-        soundfile.write(temporary, stereo, rate, subtype="PCM_24", format="WAV")
+    stereo = gain * stage(solution, room=room)
+    write_wav(path, stereo * min(1.0, PEAK / max(float(np.abs(stereo).max()), 1e-9)), solution.library.sample_rate)
     return Path(path)
+
+
+def stage(solution: Solution, *, room: float = 0.0) -> np.ndarray:
+    """Return a solution as stereo float32 [samples, 2], as loud as its target where that is known."""
+    check_range(room, 0, 10, "room")
+    stereo = np.einsum("ps,pc->sc", solution.stems(), panning(solution))
+    now = loudness(stereo)
+    stereo *= solution.loudness / now if solution.loudness and now else 1.0
+    return _reverberate(stereo, room, solution.library.sample_rate) if room else stereo
+
+
+def write_wav(path: str | Path, audio: np.ndarray, rate: int) -> None:
+    """Write 24-bit WAV; what libsndfile cannot write is an OSError."""
+    with writing_to(path) as temporary:
+        try:
+            soundfile.write(temporary, audio, rate, subtype="PCM_24", format="WAV")
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"{error} Is the disk full?") from None
 
 
 def panning(solution: Solution) -> np.ndarray:

@@ -15,39 +15,56 @@ _ALTERATIONS = {None: 0, "#": 1, "♯": 1, "s": 1, "##": 2, "b": -1, "♭": -1, 
 # Softest first. Everything that is ordered by dynamic uses this order.
 DYNAMICS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff")
 
-# Abbreviation: (name in full, family), in score order. The abbreviations are the study's.
-ORDINARY = ("ord", "ordinario", "normal", "")  # names of the ordinary technique
-INSTRUMENTS: dict[str, tuple[str, str]] = {
-    "Picc": ("piccolo", "woodwinds"),
-    "Fl": ("flute", "woodwinds"),
-    "BFl": ("bass flute", "woodwinds"),
-    "CbFl": ("contrabass flute", "woodwinds"),
-    "Ob": ("oboe", "woodwinds"),
-    "EH": ("english horn", "woodwinds"),
-    "ClEb": ("clarinet in E flat", "woodwinds"),
-    "ClBb": ("clarinet in B flat", "woodwinds"),
-    "BClBb": ("bass clarinet", "woodwinds"),
-    "CbClBb": ("contrabass clarinet", "woodwinds"),
-    "ASax": ("alto saxophone", "woodwinds"),
-    "Bn": ("bassoon", "woodwinds"),
-    "CBn": ("contrabassoon", "woodwinds"),
-    "Hn": ("horn", "brass"),
-    "TpC": ("trumpet in C", "brass"),
-    "Tbn": ("trombone", "brass"),
-    "TTbn": ("tenor trombone", "brass"),
-    "BTbn": ("bass trombone", "brass"),
-    "BTb": ("bass tuba", "brass"),
-    "CbTb": ("contrabass tuba", "brass"),
-    "Acc": ("accordion", "keyboards"),
-    "Hp": ("harp", "plucked strings"),
-    "Gtr": ("guitar", "plucked strings"),
-    "Vn": ("violin", "strings"),
-    "Vns": ("violin section", "strings"),
-    "Va": ("viola", "strings"),
-    "Vas": ("viola section", "strings"),
-    "Vc": ("cello", "strings"),
-    "Vcs": ("cello section", "strings"),
-    "Cb": ("contrabass", "strings"),
+ORDINARY = ("ord", "ordinario", "normal", "arco-normal", "arco", "")  # names of the ordinary technique
+
+
+class Instrument(NamedTuple):
+    """What a score, a stage and a synthesizer need to know of an instrument: one row of the table below."""
+
+    name: str
+    family: str
+    program: int  # General MIDI, counted from 0
+    seat: float = 0.0  # where it sits: -1 is the conductor's left, 1 the right
+    clefs: str = "treble"  # those that its players read, the usual one first
+    steps: int = 0  # how far it sounds from what is written, in steps of the staff
+    semitones: int = 0  # and in semitones: -1 and -2 for a clarinet in B flat, which sounds a tone lower
+    holds: bool = True  # whether a player can hold a tone, so that it lasts as long as it is written
+
+
+# In score order; the abbreviations are the study's. Written after Samuel Adler, The Study of Orchestration: bass
+# clarinet and contrabass clarinet in the treble clef (a ninth and two octaves and a tone lower), horn in F, tubas and
+# trombones at sounding pitch. The seats are the American ones.
+INSTRUMENTS: dict[str, Instrument] = {
+    "Picc": Instrument("piccolo", "woodwinds", 72, -0.3, "treble", 7, 12),
+    "Fl": Instrument("flute", "woodwinds", 73, -0.2),
+    "BFl": Instrument("bass flute", "woodwinds", 73, -0.25, "treble", -7, -12),
+    "CbFl": Instrument("contrabass flute", "woodwinds", 73, -0.3, "treble", -14, -24),
+    "Ob": Instrument("oboe", "woodwinds", 68, 0.15),
+    "EH": Instrument("english horn", "woodwinds", 69, 0.25, "treble", -4, -7),
+    "ClEb": Instrument("clarinet in E flat", "woodwinds", 71, -0.25, "treble", 2, 3),
+    "ClBb": Instrument("clarinet in B flat", "woodwinds", 71, -0.15, "treble", -1, -2),
+    "BClBb": Instrument("bass clarinet", "woodwinds", 71, -0.3, "treble", -8, -14),
+    "CbClBb": Instrument("contrabass clarinet", "woodwinds", 71, -0.35, "treble", -15, -26),
+    "ASax": Instrument("alto saxophone", "woodwinds", 65, 0.0, "treble", -5, -9),
+    "Bn": Instrument("bassoon", "woodwinds", 70, 0.2, "bass tenor"),
+    "CBn": Instrument("contrabassoon", "woodwinds", 70, 0.3, "bass", -7, -12),
+    "Hn": Instrument("horn", "brass", 60, -0.5, "treble bass", -4, -7),
+    "TpC": Instrument("trumpet in C", "brass", 56, 0.05),
+    "Tbn": Instrument("trombone", "brass", 57, 0.35, "bass tenor"),
+    "TTbn": Instrument("tenor trombone", "brass", 57, 0.35, "bass tenor"),
+    "BTbn": Instrument("bass trombone", "brass", 57, 0.45, "bass"),
+    "BTb": Instrument("bass tuba", "brass", 58, 0.55, "bass"),
+    "CbTb": Instrument("contrabass tuba", "brass", 58, 0.6, "bass"),
+    "Acc": Instrument("accordion", "keyboards", 21, -0.4, "treble bass"),
+    "Hp": Instrument("harp", "plucked strings", 46, -0.6, "treble bass", holds=False),
+    "Gtr": Instrument("guitar", "plucked strings", 24, -0.4, "treble", -7, -12, holds=False),
+    "Vn": Instrument("violin", "strings", 40, -0.75),
+    "Vns": Instrument("violin section", "strings", 48, -0.7),
+    "Va": Instrument("viola", "strings", 41, 0.3, "alto treble"),
+    "Vas": Instrument("viola section", "strings", 48, 0.3, "alto treble"),
+    "Vc": Instrument("cello", "strings", 42, 0.6, "bass tenor treble"),
+    "Vcs": Instrument("cello section", "strings", 48, 0.6, "bass tenor treble"),
+    "Cb": Instrument("contrabass", "strings", 43, 0.85, "bass tenor treble", -7, -12),
 }
 
 
@@ -121,77 +138,36 @@ def dynamic_order(dynamic: str) -> tuple[int, str]:
     return (DYNAMICS.index(dynamic) if dynamic in DYNAMICS else len(DYNAMICS), dynamic)
 
 
-class Instrument(NamedTuple):
-    """What a score, a stage and a synthesizer need to know of an instrument.
-
-    Parameters
-    ----------
-    program : int
-        General MIDI program, counted from 0.
-    seat : float
-        Where it sits: −1 is the conductor's left, 1 the right.
-    clef : str
-        Of its part: ``"treble"``, ``"alto"`` or ``"bass"``.
-    steps, semitones : int
-        How far it sounds from what is written, in steps of the staff and in semitones: −1 and −2 for a clarinet in B
-        flat, which sounds a tone lower.
-    """
-
-    program: int
-    seat: float = 0.0
-    clef: str = "treble"
-    steps: int = 0
-    semitones: int = 0
-
-    @property
-    def octaves(self) -> int:
-        """Whole octaves of the transposition, towards zero."""
-        return int(self.steps / 7)
-
-
-# After Samuel Adler, The Study of Orchestration: bass clarinet and contrabass clarinet in the treble clef (a ninth and
-# two octaves and a tone lower), horn in F, tubas and trombones at sounding pitch. The seats are the American ones.
-WRITING: dict[str, Instrument] = {
-    "Picc": Instrument(72, -0.3, "treble", 7, 12),
-    "Fl": Instrument(73, -0.2),
-    "BFl": Instrument(73, -0.25, "treble", -7, -12),
-    "CbFl": Instrument(73, -0.3, "treble", -14, -24),
-    "Ob": Instrument(68, 0.15),
-    "EH": Instrument(69, 0.25, "treble", -4, -7),
-    "ClEb": Instrument(71, -0.25, "treble", 2, 3),
-    "ClBb": Instrument(71, -0.15, "treble", -1, -2),
-    "BClBb": Instrument(71, -0.3, "treble", -8, -14),
-    "CbClBb": Instrument(71, -0.35, "treble", -15, -26),
-    "ASax": Instrument(65, 0.0, "treble", -5, -9),
-    "Bn": Instrument(70, 0.2, "bass"),
-    "CBn": Instrument(70, 0.3, "bass", -7, -12),
-    "Hn": Instrument(60, -0.5, "treble", -4, -7),
-    "TpC": Instrument(56, 0.05),
-    "Tbn": Instrument(57, 0.35, "bass"),
-    "TTbn": Instrument(57, 0.35, "bass"),
-    "BTbn": Instrument(57, 0.45, "bass"),
-    "BTb": Instrument(58, 0.55, "bass"),
-    "CbTb": Instrument(58, 0.6, "bass"),
-    "Acc": Instrument(21, -0.4),
-    "Hp": Instrument(46, -0.6),
-    "Gtr": Instrument(24, -0.4, "treble", -7, -12),
-    "Vn": Instrument(40, -0.75),
-    "Vns": Instrument(48, -0.7),
-    "Va": Instrument(41, 0.3, "alto"),
-    "Vas": Instrument(48, 0.3, "alto"),
-    "Vc": Instrument(42, 0.6, "bass"),
-    "Vcs": Instrument(48, 0.6, "bass"),
-    "Cb": Instrument(43, 0.85, "bass", -7, -12),
-}
-UNKNOWN = Instrument(48)  # of a library of your own: written as it sounds, in the middle
-
-
 def writing(instrument: str) -> Instrument:
-    """Return how an instrument is written and placed; one that is not known is written as it sounds."""
-    return WRITING.get(instrument, UNKNOWN)
+    """Return how an instrument is written and placed; an unknown one is written as it sounds, in the middle."""
+    return INSTRUMENTS.get(instrument) or Instrument(instrument, "", 48, clefs="treble bass")
 
 
 def full_name(instrument: str) -> str:
     """Return an instrument's name in full, ``"Clarinet in B flat"``; of an unknown one its abbreviation."""
-    name = INSTRUMENTS.get(instrument, (instrument,))[0]
+    name = writing(instrument).name
     return name[:1].upper() + name[1:]
+
+
+# How players write techniques: as words over the note. Names are those of SOL and of the Philharmonia's files.
+TECHNIQUES = {
+    "pizz": "pizz.", "pizzicato": "pizz.", "pizz-bartok": "pizz. Bartók", "pizz-lv": "pizz. l.v.",
+    "pizz-sec": "pizz. sec", "snap-pizz": "pizz. Bartók", "col-legno-tratto": "col legno tratto",
+    "con-sord": "con sord.", "col-legno-battuto": "col legno battuto", "trem": "trem.",
+    "tremolo": "trem.", "arco-tremolo": "trem.", "sul-pont": "sul pont.", "pont": "sul pont.", "sul-tasto": "sul tasto",
+    "tasto": "sul tasto", "pont-trem": "sul pont. trem.", "tasto-trem": "sul tasto trem.", "flatt": "flutter-tongue",
+    "fluttertonguing": "flutter-tongue", "flutter-tongue": "flutter-tongue", "stacc": "stacc.", "staccato": "stacc.",
+    "arco-staccato": "stacc.", "nonvib": "non vib.", "non-vibrato": "non vib.", "vib": "vib.", "harm-fngr": "harmonic",
+    "art-harm": "artificial harmonic", "artificial-harmonic": "artificial harmonic", "harmonic": "harmonic",
+    "natural-harmonic": "harmonic", "arco-harmonic": "harmonic", "sfz": "sfz", "fp": "fp", "cresc": "cresc.",
+    "decresc": "dim.", "trill-min2up": "trill", "trill-maj2up": "trill", "breath": "breath tone", "brassy": "cuivré",
+    "stopped": "stopped (+)", "arco-sul-ponticello": "sul pont.", "arco-sul-tasto": "sul tasto",
+    "arco-con-sord": "con sord.", "pizz-normal": "pizz.",
+}  # fmt: skip
+MUTES = {"S": "con sord.", "C": "cup mute", "H": "harmon mute", "W": "wah-wah mute", "SP": "practice mute"}
+STRUCK = re.compile(r"pizz|stacc|slap|battuto|sec|kiss|perc|xylo|key|snap|ram\b", re.IGNORECASE)
+
+
+def holds(instrument: str, technique: str) -> bool:
+    """Return whether a tone is held as long as it is written; what is struck, plucked or short dies away by itself."""
+    return writing(instrument).holds and not STRUCK.search(technique)

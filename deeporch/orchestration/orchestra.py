@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..notes.instruments import WRITING, midi_to_pitch, pitch_to_midi
+from ..notes.instruments import INSTRUMENTS, midi_to_pitch, pitch_to_midi
 from ..notes.library import NoteLibrary
 from ..util.checks import check_range, near
 from .solution import SolutionNote
@@ -67,7 +67,7 @@ def parse_orchestra(orchestra: str | Sequence[str], notes: NoteLibrary) -> tuple
 def _that_it_has(player: str, known: list[str]) -> str:
     """Return a doubling player without real instruments that the library lacks, if it has another of that player's."""
     names = player.split("|")
-    kept = [name for name in names if name in known or name not in WRITING]  # what is no instrument is a mistake
+    kept = [name for name in names if name in known or name not in INSTRUMENTS]  # what is no instrument is a mistake
     return "|".join(kept) if any(name in known for name in kept) else player
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import warnings
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..export.connection import TOKEN
+from ..export.connection import EXTRAS, RETUNING, STRING, TOKEN
 from ..notes.instruments import DYNAMICS, INSTRUMENTS, ORDINARY, midi_to_pitch, pitch_to_midi
 from ..notes.library import NoteLibrary
 from ..util.checks import near
@@ -44,12 +46,14 @@ def from_json(path: str | Path, notes: NoteLibrary) -> Solution:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_finite, parse_float=_finite)
         rows = [SolutionNote(**_cast(row)) for row in card["notes"]]
         distance = float("nan") if card["distance"] is None else float(card["distance"])
-        rest = (tuple(card["orchestra"]), notes, distance, str(card["distance_name"]), float(card["seconds"]))
+        loudness = None if card.get("loudness") is None else float(card["loudness"])
+        rest = (tuple(map(str, card["orchestra"])), notes, distance, str(card["distance_name"]), float(card["seconds"]))
+        rest += (str(card.get("title", "")), loudness)
         same = card["library"]["key"] == notes.key
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(f"{path.name} is no solution in JSON as to_json writes it ({reason}).") from None
     if not same:
@@ -57,66 +61,73 @@ def from_json(path: str | Path, notes: NoteLibrary) -> Solution:
     return Solution(tuple(rows), *rest)
 
 
+def _not_finite(word: str) -> float:
+    raise ValueError(f"{word} is no number of a solution")
+
+
+def _finite(word: str) -> float:
+    """Return a number that is not too large to be one."""
+    number = float(word)
+    return number if math.isfinite(number) else _not_finite(word)
+
+
 def _cast(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a note's fields with the types of SolutionNote."""
+    """Return a note's fields with the types of SolutionNote; those that older files lack have their defaults."""
     kinds = {"int": int, "float": float, "str": str}
-    return {f.name: kinds[str(f.type)](row[f.name]) for f in fields(SolutionNote)}
+    return {
+        f.name: kinds[str(f.type)](row[f.name]) for f in fields(SolutionNote) if f.name in row or f.default is MISSING
+    }
 
 
 def _moved(note: SolutionNote, notes: NoteLibrary, where: str) -> SolutionNote:
     """Return a note at the row where another library has it."""
     row = find_row(
         notes, where, file=note.file, instrument=note.instrument, midi=note.midi, dynamic=note.dynamic,
-        technique=note.technique,
+        technique=note.technique, mute=note.mute,
     )  # fmt: skip
-    options = {"cents": note.cents, "onset": note.onset, "duration": note.duration, "gain": note.gain}
+    options = {name: getattr(note, name) for name in ("cents", "onset", "duration", "gain", "swell")}
     return SolutionNote.of(notes, row, note.player, **options)
 
 
-_SOUND = re.compile(r"\.(wav|aiff?|flac|mp3|ogg)$", re.IGNORECASE)
+SOUND = re.compile(r"\.(wave?|aiff?|aifc|au|flac|mp3|oga|ogg)$", re.IGNORECASE)
+PITCH = re.compile(r"([A-Ga-g](?:#|b|s)?)(\+?)(-?\d)")  # with + a quarter-tone higher
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def read_connection(path: str | Path, notes: NoteLibrary) -> Solution:
     """Read a solution in the connection form, Orchidea's or ours, so that it can be heard and scored.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    notes : NoteLibrary
-        Where its notes are looked for: by file, or else by instrument, pitch, dynamic and technique.
-
-    Returns
-    -------
-    Solution
-        Its distance is not known (NaN). Notes without a player go to the first who plays the instrument and is free.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the brackets do not match, it holds no note, or the library has no such note (near ones are named).
+    Notes are looked for in the library by file, or else by instrument, pitch, dynamic and technique; those without a
+    player go to the first who plays the instrument and is free. The distance is not known (NaN). A note without a pitch
+    that the library does not have is left out with a warning; any other is a ValueError, as is what cannot be read.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    tree = _parse(path)
     orchestra: list[str] = []
-    found: list[SolutionNote] = []
-    seconds = 0.0
-    for line, words, lists, segment in _walk(tree):
-        head = words[0] if words else ""
+    extras: dict[str, list[float]] = {}
+    onsets, read = [], []
+    known = {*INSTRUMENTS, *notes.table["instrument"]}
+    files = {Path(name).stem: row for row, name in enumerate(notes.table["file"])}
+    for line, words, lists, segment in _walk(_parse(path)):
+        head, where = words[0] if words else "", f"{path.name}, line {line}"
         if head in ("orchestration", "orchestra"):
-            orchestra += words[1:]
+            orchestra += ["|".join(word.split("+")[0] for word in player.split("|")) for player in words[1:]]
         elif head == "segment":
-            seconds = max(seconds, sum(_span(words, f"{path.name}, line {line}")))
-        elif (segment or head == "note") and any(_is_name(word, notes) for word in words):
-            found.append(_note(words, lists, segment, notes, f"{path.name}, line {line}"))
+            onsets.append(_span(words, where)[0])
+        elif head == "deeporch":
+            extras = {name: _numbers(values) for name, values in lists.items()}
+        elif head == "note" or (segment and any(word.split("+")[0] in known or SOUND.search(word) for word in words)):
+            read.append((words[head == "note" :], lists, segment, where))
+    found = [note for each in read if (note := _note(*each, onsets, known, files, notes)) is not None]
     if not found:
-        raise ValueError(f"{path.name} holds no note: a connection has lists such as [note 1500 Fl ord A4 mf …].")
+        raise ValueError(f"{path.name} holds no note: a connection has lists such as [ note 1500 Fl ord A4 mf … ].")
+    for name in EXTRAS:
+        if len(values := extras.get(name, [])) == len(found):
+            kind = type(getattr(found[0], name))
+            found = [replace(note, **{name: kind(value)}) for note, value in zip(found, values, strict=True)]
     found = _seat(found, orchestra, path.name)
-    seconds = max(seconds, *(note.onset + note.duration for note in found))
+    seconds = max(*extras.get("seconds", [0.0]), 0.0, *(note.onset + note.duration for note in found))
     return Solution(tuple(found), tuple(orchestra), notes, float("nan"), "unknown", seconds)
 
 
@@ -140,62 +151,83 @@ def _parse(path: Path) -> list:
     return top
 
 
-def _walk(tree: list, segment: tuple = ()) -> Iterator[tuple[int, list[str], dict[str, str], tuple]]:
-    """Yield every list: its line, its words, its two-word lists as a dict, and the words of its segment."""
-    words = [item for item in tree[1:] if isinstance(item, str)]
-    lists = [item for item in tree[1:] if isinstance(item, list)]
-    options = {str(item[1]): item[2] for item in lists if len(item) == 3 and isinstance(item[2], str)}
-    yield tree[0], words, options, segment
-    if words[:1] == ["segment"]:
-        segment = tuple(words)
-    for item in lists:
-        yield from _walk(item, segment)
+def _walk(tree: list) -> Iterator[tuple[int, list[str], dict[str, list[str]], list[str]]]:
+    """Yield every list: its line, its words, its lists of words by their first, and the words of its segment.
+
+    Of the solutions of a segment only the first is read. Lists may lie as deep as the file is long.
+    """
+    waiting = [(tree, [])]
+    while waiting:
+        each, segment = waiting.pop()
+        words = [item for item in each[1:] if isinstance(item, str)]
+        lists = [item for item in each[1:] if isinstance(item, list)]
+        named = {item[1]: item[2:] for item in lists if len(item) > 2 and all(isinstance(i, str) for i in item[1:])}
+        yield each[0], words, named, segment
+        segment = words if words[:1] == ["segment"] else segment
+        solutions = [item for item in lists if item[1:2] == ["solution"]]
+        waiting += [(item, segment) for item in reversed(lists) if item not in solutions[1:]]
 
 
-def _numbers(words: list[str] | tuple) -> list[float]:
-    return [float(word) for word in words if re.fullmatch(r"-?\d+\.?\d*(e-?\d+)?", word)]
+def _numbers(words: list[str]) -> list[float]:
+    return [float(word) for word in words if NUMBER.fullmatch(word)]
 
 
-def _span(words: list[str] | tuple, where: str) -> tuple[float, float]:
-    """Return a segment's onset and duration in seconds."""
+def _span(words: list[str], where: str) -> tuple[float, float]:
+    """Return a segment's onset and duration in seconds; a duration of 0 is not known."""
     numbers = _numbers(words)
-    if len(numbers) < 2 or numbers[0] < 0 or numbers[1] <= 0:
-        raise ValueError(f"{where}: a segment needs an onset and a duration in ms, but reads {' '.join(words)!r}.")
-    return numbers[0] / 1000, numbers[1] / 1000
+    if not numbers or numbers[0] < 0 or (numbers[1:2] and numbers[1] <= 0):
+        raise ValueError(f"{where}: a segment needs an onset in ms (and may have a duration): {' '.join(words)!r}.")
+    return numbers[0] / 1000, (numbers[1] / 1000 if numbers[1:] else 0.0)
 
 
-def _is_name(word: str, notes: NoteLibrary) -> bool:
-    return word in INSTRUMENTS or word in set(notes.table["instrument"]) or bool(_SOUND.search(word))
-
-
-def _note(words: list[str], options: dict[str, str], segment: tuple, notes: NoteLibrary, where: str) -> SolutionNote:
+def _note(
+    words: list[str], lists: dict[str, list[str]], segment: list[str], where: str, onsets: list[float],
+    known: set[str], files: dict[str, int], notes: NoteLibrary,
+) -> SolutionNote | None:  # fmt: skip
     """Return one note; its words are known by what they look like, and what is missing is read off its file's name."""
-    files = [word for word in words if _SOUND.search(word) or "/" in word]
-    stem = Path(files[0].replace("\\", "/")).stem.split("-") if files else []
-    words = words[words[0] == "note" :]
-    named = [word for word in words + stem if word not in files]
-    instruments = [word for word in named if _is_name(word, notes)]
-    pitches = [word for word in named if re.fullmatch(r"[A-Ga-g](#|b|s)?-?\d", word)]
-    if not instruments or not pitches:
-        raise ValueError(f"{where}: a note needs an instrument and a pitch, but reads {' '.join(words)!r}.")
-    follower = named[named.index(instruments[0]) + 1 : named.index(instruments[0]) + 2]
-    technique = "" if follower and (follower[0] in pitches or follower[0] in DYNAMICS) else "".join(follower)
-    row = find_row(
-        notes, where, file=files[0] if files else "", instrument=instruments[0], midi=pitch_to_midi(pitches[0]),
-        dynamic=next((word for word in named if word in DYNAMICS), ""), technique=technique,
-    )  # fmt: skip
-    onset, duration = _span(segment, where) if segment else (0.0, 1.0)
+    file = next((word for word in words if SOUND.search(word) or "/" in word or word in files), "")
+    stem = Path(file.replace("\\", "/")).stem.split("-")
+    plain = [w for w in words if w != file and not NUMBER.fullmatch(w)]
+    pitches = [found for word in [*plain, *stem] if (found := PITCH.fullmatch(word))]
+    dynamics = [word for word in [*plain, *stem] if word in DYNAMICS]
+    names = [
+        w for w in plain if not (PITCH.fullmatch(w) or w in DYNAMICS or STRING.fullmatch(w) or RETUNING.fullmatch(w))
+    ]
+    names = names or [word for word in stem if word not in dynamics and not PITCH.fullmatch(word)]
+    instrument, plus, mute = next((w for w in names if w.split("+")[0] in known), names[0] if names else "").partition(
+        "+"
+    )
+    rest = names[names.index(instrument + plus + mute) + 1 :] if instrument else []
+    what = " ".join(words)
+    if not instrument or (not pitches and not {"N", "NA"} & set(plain)):
+        raise ValueError(f"{where}: a note needs an instrument and a pitch, but reads {what!r}.")
+    if not pitches:
+        row, higher = files.get("-".join(stem), -1), 0.0
+        if row < 0:
+            warnings.warn(
+                f"{where}: left out, the library {notes.name!r} has no note without a pitch: {what!r}.", stacklevel=3
+            )
+            return None
+    else:
+        higher = 50.0 if pitches[0][2] else 0.0
+        row = find_row(
+            notes, where, file=file, instrument=instrument, midi=pitch_to_midi(pitches[0][1] + pitches[0][3]),
+            dynamic=dynamics[0] if dynamics else "", technique=rest[0] if rest else "", mute=mute,
+        )  # fmt: skip
+    onset, duration = _span(segment, where) if segment else (0.0, 0.0)
+    later = [each for each in onsets if each > onset]
+    duration = duration or (min(later) - onset if later else 1.0)
     numbers = _numbers(words)
-    if numbers and numbers[0] > 0:
-        duration = numbers[0] / 1000
-    extras = {"player": -1.0, "cents": 0.0, "gain": 1.0}
-    for name in extras:
-        if name in options:
-            if not _numbers([options[name]]):
-                raise ValueError(f"{where}: {name} is a number, but reads {options[name]!r}.")
-            extras[name] = _numbers([options[name]])[0]
-    player = int(extras.pop("player"))
-    return SolutionNote.of(notes, row, player, onset=onset, duration=duration, **extras)
+    duration = numbers[0] / 1000 if numbers and numbers[0] > 0 else duration
+    options = {"cents": higher + (numbers[-1] if len(numbers) > 1 and words[-1] != file else 0.0)}
+    for name in ("player", "cents", "gain"):
+        if name in lists:
+            values = _numbers(lists[name])
+            if not values:
+                raise ValueError(f"{where}: {name} is a number, but reads {' '.join(lists[name])!r}.")
+            options[name] = values[0]
+    player = int(options.pop("player", -1))
+    return SolutionNote.of(notes, row, player, onset=onset, duration=duration, **options)
 
 
 def _seat(found: list[SolutionNote], orchestra: list[str], where: str) -> list[SolutionNote]:
@@ -222,34 +254,22 @@ def _seat(found: list[SolutionNote], orchestra: list[str], where: str) -> list[S
 
 
 def find_row(
-    notes: NoteLibrary, where: str, *, file: str, instrument: str, midi: int, dynamic: str = "", technique: str = ""
-) -> int:
-    """Return the row of a library that holds a note: by file, or else by what it is.
+    notes: NoteLibrary, where: str, *, file: str, instrument: str, midi: int, dynamic: str = "", technique: str = "",
+    mute: str = "",
+) -> int:  # fmt: skip
+    """Return the row of a library that holds a note: by file, if the pitch is right, or else by what it is.
 
-    Parameters
-    ----------
-    notes : NoteLibrary
-        Where to look.
-    where : str
-        What the sentence of an error begins with.
-    file : str
-        As in some library's table; its name without folder and ending decides, if the pitch is right, too.
-    instrument, midi, dynamic, technique
-        What the note is; a dynamic or technique that is empty fits any.
-
-    Raises
-    ------
-    ValueError
-        If there is none; it names near ones.
+    A dynamic or technique that is empty fits any. Errors begin with `where`, and name what is near.
     """
     table = notes.table
     right = ((table["instrument"] == instrument) & (table["midi"] == midi)).to_numpy()
+    muted = right & (table["mute"].fillna("") == mute).to_numpy(dtype=bool)
     if file:
         stem = Path(file.replace("\\", "/")).stem
-        by_file = np.flatnonzero(right & (table["file"].map(lambda f: Path(f).stem) == stem).to_numpy())
+        by_file = np.flatnonzero(muted & (table["file"].map(lambda f: Path(f).stem) == stem).to_numpy())
         if len(by_file):
             return int(by_file[0])
-    wanted = right
+    wanted = muted
     if dynamic:
         wanted = wanted & (table["dynamic"] == dynamic).to_numpy()
     if technique in ORDINARY:
@@ -259,7 +279,8 @@ def find_row(
         wanted = wanted & (table["technique"] == technique).to_numpy()
     if wanted.any():
         return int(np.flatnonzero(wanted)[0])
-    what = " ".join(word for word in (instrument, midi_to_pitch(midi), dynamic, technique) if word)
+    played = f"{instrument}+{mute}" if mute else instrument
+    what = " ".join(word for word in (played, midi_to_pitch(midi), dynamic, technique) if word)
     if right.any():
         have = sorted(set((table.loc[right, "dynamic"] + " " + table.loc[right, "technique"]).str.strip()))
         hint = f"that note has only {', '.join(have)}"

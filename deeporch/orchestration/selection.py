@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..notes.library import NoteLibrary
+from ..util.audio import loudness
 from .distances import Distance
 from .search.problem import Task
 from .search.rendered import between
@@ -127,7 +128,8 @@ def exact(
 ) -> list[Solution]:
     """Return solutions, the best first, with the distance of what they sound like from the target."""
     seconds = len(sound) / notes.sample_rate
-    drafts = [Solution(tuple(each), tuple(players), notes, 0.0, measure.name, seconds) for each in found]
+    loud = loudness(sound.numpy())
+    drafts = [Solution(tuple(each), tuple(players), notes, 0.0, measure.name, seconds, loudness=loud) for each in found]
     heard = (torch.from_numpy(draft.render())[None] for draft in drafts)
     distances = (float(between(measure, sound, audio)[0]) for audio in heard)
     solutions = [replace(draft, distance=each) for draft, each in zip(drafts, distances, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -12,13 +13,18 @@ import pandas as pd
 import soxr
 
 from ..export.connection import to_connection
+from ..export.engraving import to_pdf, to_svg
 from ..export.json import to_json
 from ..export.midi import to_midi
 from ..export.musicxml import to_musicxml
+from ..export.sessions import to_bach, to_reaper
 from ..export.wav import to_wav
+from ..notes.instruments import holds
 from ..notes.library import NoteLibrary
+from ..notes.sustain import held
 
 RELEASE = 0.05  # seconds: the fade of a note that is stopped before its recording ends
+JOINED = 1e-3  # seconds: a note that begins so soon after the same one has ended goes on with it
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,16 @@ class SolutionNote:
     cents : float
         How far the recording is retuned, in hundredths of a semitone.
     onset, duration : float
-        In seconds. A note that is longer than its recording ends with the recording.
+        In seconds. Of an instrument that holds a tone, a note longer than its recording is continued; what is struck or
+        plucked dies away.
     gain : float
         Linear; 1.0 is as recorded.
     file : str
         The recording, relative to the library's root.
+    mute : str
+        As in the library: ``"S"`` is con sordino; empty without one.
+    swell : float
+        By how many decibels the note grows (or, below 0, fades) from its onset to its end.
     """
 
     note: int
@@ -57,6 +68,8 @@ class SolutionNote:
     duration: float = 1.0
     gain: float = 1.0
     file: str = ""
+    mute: str = ""
+    swell: float = 0.0
 
     @classmethod
     def of(
@@ -69,14 +82,16 @@ class SolutionNote:
         onset: float = 0.0,
         duration: float | None = None,
         gain: float = 1.0,
+        swell: float = 0.0,
     ) -> SolutionNote:
         """Return row `note` of a library as played by `player`; its default duration is the whole recording."""
         row = library.table.iloc[note]
         names = {name: str(row[name]) for name in ("instrument", "pitch", "dynamic", "technique", "file")}
+        mute = row["mute"] if "mute" in row.index and isinstance(row["mute"], str) else ""
         seconds = float(row["seconds"]) if duration is None else float(duration)
         return cls(
             note=int(note), player=int(player), midi=int(row["midi"]), cents=float(cents), onset=float(onset),
-            duration=seconds, gain=float(gain), **names,
+            duration=seconds, gain=float(gain), swell=float(swell), mute=mute, **names,
         )  # fmt: skip
 
 
@@ -98,6 +113,10 @@ class Solution:
         Which distance that is.
     seconds : float
         The target's duration, and that of `render`.
+    title : str
+        What the score is called: the target's name.
+    loudness : float, optional
+        The target's, as `deeporch.util.audio.loudness` measures it: what is written as WAV is as loud.
 
     Raises
     ------
@@ -111,6 +130,8 @@ class Solution:
     distance: float
     distance_name: str
     seconds: float
+    title: str = ""
+    loudness: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(self.notes))
@@ -142,11 +163,24 @@ class Solution:
         rows = sorted(self.notes, key=lambda note: (note.player, note.onset, note.midi))
         return pd.DataFrame([asdict(note) for note in rows], columns=first + rest)
 
+    @cached_property
+    def attacks(self) -> tuple[SolutionNote, ...]:
+        """The notes as they are struck, by player and onset: a note that goes on with the same recording is one."""
+        found: list[SolutionNote] = []
+        for note in sorted(self.notes, key=lambda note: (note.player, note.midi, note.note, note.onset)):
+            last = found[-1] if found else None
+            if last and abs(last.onset + last.duration - note.onset) < JOINED and _same(last, note):
+                duration = note.onset + note.duration - last.onset
+                found[-1] = replace(last, duration=duration, swell=last.swell + note.swell)
+            else:
+                found.append(note)
+        return tuple(sorted(found, key=lambda note: (note.player, note.onset, note.midi)))
+
     def stems(self) -> np.ndarray:
         """Return what each player plays: float32 [players, samples], at the library's sample rate."""
         rate = self.library.sample_rate
         out = np.zeros((len(self.orchestra), round(self.seconds * rate)), dtype=np.float32)
-        for note in self.notes:
+        for note in self.attacks:
             start = round(note.onset * rate)
             room = max(0.0, self.seconds - note.onset)
             sound = note_audio(self.library, replace(note, duration=min(note.duration, room)))
@@ -170,17 +204,33 @@ class Solution:
         stems = self.stems()
         return stems.sum(0) if players is None else stems[list(players)].sum(0)
 
-    def to_wav(self, path: str | Path, *, room: float = 0.0) -> Path:
+    def to_wav(self, path: str | Path, *, room: float = 0.0, gain: float = 1.0) -> Path:
         """Write stereo WAV, the players seated on the stage; see `deeporch.export.wav`."""
-        return to_wav(self, path, room=room)
+        return to_wav(self, path, room=room, gain=gain)
 
-    def to_musicxml(self, path: str | Path, *, tempo: float = 60.0) -> Path:
+    def to_musicxml(self, path: str | Path, *, tempo: float | None = None) -> Path:
         """Write a score, one part a player; see `deeporch.export.musicxml`."""
         return to_musicxml(self, path, tempo=tempo)
 
-    def to_midi(self, path: str | Path) -> Path:
+    def to_midi(self, path: str | Path, *, tempo: float | None = None) -> Path:
         """Write a MIDI file, one track a player and instrument; see `deeporch.export.midi`."""
-        return to_midi(self, path)
+        return to_midi(self, path, tempo=tempo)
+
+    def to_svg(self, path: str | Path, *, tempo: float | None = None) -> Path:
+        """Write the engraved score as SVG; see `deeporch.export.engraving`."""
+        return to_svg(self, path, tempo=tempo)
+
+    def to_pdf(self, path: str | Path, *, tempo: float | None = None) -> Path:
+        """Write the engraved score as PDF; see `deeporch.export.engraving`."""
+        return to_pdf(self, path, tempo=tempo)
+
+    def to_bach(self, path: str | Path) -> Path:
+        """Write the text of a bach.roll; see `deeporch.export.sessions`."""
+        return to_bach(self, path)
+
+    def to_reaper(self, path: str | Path, *, tempo: float | None = None) -> Path:
+        """Write a Reaper project and a WAV a player; see `deeporch.export.sessions`."""
+        return to_reaper(self, path, tempo=tempo)
 
     def to_json(self, path: str | Path) -> Path:
         """Write everything but the audio; `deeporch.orchestration.saved.from_json` reads it back."""
@@ -192,21 +242,31 @@ class Solution:
 
     def _repr_html_(self) -> str:
         shown = self.table.drop(columns=["note", "midi", "file"])
-        heading = f"{len(self.notes)} notes, {self.distance_name} {self.distance:.4g}, {self.seconds:.2f} s"
+        words = f"{len(self.notes)} notes, {self.distance_name} {self.distance:.4g}, {self.seconds:.2f} s"
+        heading = html.escape(f"{self.title}: {words}" if self.title else words)
         return (
             f"<div><p><strong>{heading}</strong></p>{shown.to_html(index=False, border=0, float_format='%.3g')}</div>"
         )
 
 
+def _same(before: SolutionNote, after: SolutionNote) -> bool:
+    """Return whether two notes of one player and recording sound alike."""
+    return before == replace(after, onset=before.onset, duration=before.duration, swell=before.swell)
+
+
 def note_audio(library: NoteLibrary, note: SolutionNote) -> np.ndarray:
-    """Return one note as it sounds: retuned, cut to its duration with a short fade, scaled; float32 [samples]."""
+    """Return one note as it sounds: retuned, held or cut to its duration, scaled; float32 [samples]."""
     rate = library.sample_rate
     sound = library.sound(note.note).numpy().astype(np.float32)
     if note.cents:  # played faster it sounds higher and shorter, as on tape
         sound = soxr.resample(sound, rate * 2 ** (note.cents / 1200), rate)
     samples = max(0, round(note.duration * rate))
+    if holds(note.instrument, note.technique):
+        sound = held(sound, samples, rate, 440 * 2 ** ((note.midi - 69 + note.cents / 100) / 12), note.note)
     if samples < len(sound):
         fade = min(round(RELEASE * rate), samples)
-        sound = sound[:samples]
+        sound = sound[:samples].copy()
         sound[samples - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+    if note.swell:
+        sound = sound * np.geomspace(1, 10 ** (note.swell / 20), len(sound), dtype=np.float32)
     return sound * np.float32(note.gain)

@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from ..export.musicxml import desk
+from ..export.staves import desk
 from ..notes.instruments import DYNAMICS, INSTRUMENTS
 from ..orchestration.solution import Solution
 from ..orchestration.target import find_partials

@@ -10,6 +10,7 @@ import soxr
 import torch
 
 START_DB = -40.0  # a note starts with the first frame less than this below its loudest frame
+LOUD_FRAME = 2205  # samples (50 ms at 44.1 kHz): the frame of `loudness`
 FRAME = 256  # samples (5.8 ms): the frame of that threshold
 
 
@@ -27,6 +28,18 @@ def start_of_sound(audio: np.ndarray) -> int:
     energy = np.square(frames).sum(axis=1)
     first = int(np.argmax(energy >= energy.max() * 10 ** (START_DB / 10)))
     return max(0, first - 1) * FRAME
+
+
+def loudness(audio: np.ndarray) -> float:
+    """Return the root mean square of a mono sound [samples] or of the channels of another [samples, channels].
+
+    Frames of 50 ms at 44.1 kHz that are 40 dB softer than the loudest do not count.
+    """
+    power = np.square(audio, dtype=np.float64).reshape(len(audio), -1).mean(1)
+    frames = np.pad(power, (0, -len(power) % LOUD_FRAME)).reshape(-1, LOUD_FRAME).mean(1)
+    return (
+        float(np.sqrt(frames[frames >= frames.max(initial=0) * 10 ** (START_DB / 10)].mean())) if len(frames) else 0.0
+    )
 
 
 def read_sound(audio: str | Path | np.ndarray | torch.Tensor, sample_rate: int | None, wanted: int) -> torch.Tensor:

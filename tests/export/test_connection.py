@@ -1,8 +1,11 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
+from tones import harmonic_tone
 
+from deeporch.notes.library import NoteLibrary
 from deeporch.orchestration.saved import find_row, read_connection
 from deeporch.orchestration.solution import Solution, SolutionNote
 
@@ -27,10 +30,13 @@ def test_what_is_written_comes_back(tiny_library, tmp_path):
     )
     solution = Solution(notes, ("Fl", "Fl", "ClBb|Ob"), tiny_library, 0.5, "cosine", 2.0)
     path = solution.to_connection(tmp_path / "connection.txt")
-    assert path.read_text(encoding="utf-8").splitlines()[:3] == [
-        "[orchestration Fl Fl ClBb|Ob",
-        "  [segment 0 500",
-        "    [note 500 Fl ord C#4 mf Fl-ord-C#4-mf-1 [player 0] [cents 0] [gain 0.25]]]",
+    assert path.read_text(encoding="utf-8").splitlines()[:6] == [
+        "[ orchestra Fl Fl ClBb|Ob ]",
+        "[ segment 0",
+        "\t[ solution 1",
+        "\t\t[ note 500 Fl ord C#4 mf N N Fl-ord-C#4-mf-1 0 ]",
+        "\t]",
+        "]",
     ]
     again = read_connection(path, tiny_library)
     assert set(again.notes) == set(notes)
@@ -54,6 +60,55 @@ def test_other_spellings_are_read(tiny_library, tmp_path, text):
     assert notes == [(0, "Fl", "A4", "pp", 0.25, 0.5), (1, "Vn", "C4", "ff", 0.25, 0.4)]
     assert found.orchestra == ("Fl", "Vn")
     assert found.seconds == 0.75
+
+
+ORCHIDEA = """[ orchestra ClBb ClBb Hn Vn ]
+[ segment 0
+\t[ solution 1
+\t\t[ note 1200.5 ClBb ord B4 pp N T12d /Winds/Clarinet_Bb/ordinario/ClBb-ord-B4-pp-N-T12d.wav -2 ]
+\t\t[ note 800 Vn ord C+4 mf 4c R /Strings/Violin/ordinario/Vn-ord-C4-mf-4c-R.wav 0 ]
+\t\t[ note 800 Hn ord G#4 mf N N /Brass/Horn/ordinario/Hn-ord-G#4-mf-N-N.wav -41 ]
+\t]
+\t[ solution 2
+\t\t[ note 800 Hn ord A4 mf N N /Brass/Horn/ordinario/Hn-ord-A4-mf-N-N.wav 0 ]
+\t]
+]
+[ segment 1200.5
+\t[ solution 1
+\t\t[ note 300 Vn key-noise N mf N N /Strings/Violin/noise/Vn-noise-N-mf-N-N.wav 0 ]
+\t\t[ note 300 ClBb ord C4 ff N N /Winds/Clarinet_Bb/ordinario/ClBb-ord-C4-ff-N-N.wav 1 ]
+\t]
+]
+"""
+
+
+def test_orchideas_own_form_is_read(tiny_library, tmp_path):
+    with pytest.warns(UserWarning, match=r"line 14: left out, the library 'tiny' has no note without a pitch: '300 Vn"):
+        found = read_connection(written(tmp_path, ORCHIDEA), tiny_library)
+    notes = [(n.player, n.instrument, n.pitch, n.dynamic, n.onset, n.duration, n.cents) for n in found.notes]
+    assert notes == [
+        (0, "ClBb", "B4", "pp", 0, 1.2005, -2),
+        (3, "Vn", "C4", "mf", 0, 0.8, 50),
+        (2, "Hn", "G#4", "mf", 0, 0.8, -41),
+        (0, "ClBb", "C4", "ff", 1.2005, 0.3, 1),
+    ]
+    assert (found.orchestra, found.seconds) == (("ClBb", "ClBb", "Hn", "Vn"), 1.5005)
+
+
+def test_mutes_strings_and_retunings_are_written_and_read(tmp_path):
+    names = ["Vn+S-ord-C4-pp-4c-N.wav", "Vn-ord-C4-pp-4c-T12u.wav", "Fl-ord-C5-mf-N-N.wav"]
+    table = pd.DataFrame({"instrument": ["Vn", "Vn", "Fl"], "midi": [60, 60, 72], "dynamic": ["pp", "pp", "mf"],
+                          "mute": ["S", None, None], "technique": "ord", "file": names})  # fmt: skip
+    library = NoteLibrary.from_audio(table, [harmonic_tone(60, [1], 0.2)] * 3, name="sol")
+    notes = [SolutionNote.of(library, 0, 0, duration=1), SolutionNote.of(library, 1, 1, duration=1, cents=20)]
+    solution = Solution(tuple(notes), ("Vn", "Vn"), library, 0.1, "mel", 1.0)
+    path = solution.to_connection(tmp_path / "connection.txt")
+    text = path.read_text()
+    assert "[ note 1000 Vn+S ord C4 pp 4c N Vn+S-ord-C4-pp-4c-N.wav 0 ]" in text
+    assert "[ note 1000 Vn ord C4 pp 4c T12u Vn-ord-C4-pp-4c-T12u.wav 20 ]" in text
+    assert read_connection(path, library).notes == solution.notes
+    assert "con sord." in solution.to_musicxml(tmp_path / "a.musicxml").read_text()
+    assert solution.table["mute"].tolist() == ["S", ""]
 
 
 def test_players_keep_their_note_and_are_never_asked_for_two(tiny_library, tmp_path):
@@ -84,8 +139,9 @@ def test_players_keep_their_note_and_are_never_asked_for_two(tiny_library, tmp_p
         ("[segment 0 9 [note Fl ord A4 pp [player x]]]", r"line 1: player is a number, but reads 'x'\."),
         (
             "[segment zero [note Fl ord A4 pp]]",
-            r"line 1: a segment needs an onset and a duration in ms, but reads 'segm",
+            r"line 1: a segment needs an onset in ms \(and may have a duration\): 'seg",
         ),
+        ("[segment 0 [note 9 Xyl ord A4 pp /X/Fl-ord-A4-pp.wav 0]]", r"has no Xyl A4 pp ord; its instruments are"),
         ("[segment 0 9 [note Fl ord A4 pp]", r"connection\.txt: the bracket of line 1 is not closed\."),
         ("[segment 0 9]]", r"connection\.txt, line 1: there is a closing bracket too many\."),
         ("", r"connection\.txt holds no note: a connection has lists such as"),

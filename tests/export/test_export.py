@@ -1,7 +1,10 @@
 import dataclasses
 import json
+import resource
+import signal
 from xml.etree import ElementTree
 
+import mido
 import numpy as np
 import pandas as pd
 import pretty_midi
@@ -13,9 +16,10 @@ from deeporch.export import midi, wav
 from deeporch.notes.library import NoteLibrary
 from deeporch.orchestration import saved
 from deeporch.orchestration.solution import Solution, SolutionNote
+from deeporch.util.audio import loudness
 
 RATE = 44_100
-WRITERS = ("to_wav", "to_musicxml", "to_midi", "to_json", "to_connection")
+WRITERS = ("to_wav", "to_musicxml", "to_midi", "to_json", "to_connection", "to_svg", "to_bach")
 
 
 def row(library, instrument, pitch, dynamic):
@@ -103,23 +107,82 @@ def test_velocities_rise_with_the_dynamic():
     assert midi.velocity("crescendo") == 80
 
 
-def test_midi_of_many_players_shares_tracks(tiny_library, tmp_path):
+def test_midi_of_many_players_has_a_channel_each(tiny_library, tmp_path):
     flute = SolutionNote.of(tiny_library, row(tiny_library, "Fl", "A4", "pp"), 0, cents=20)
-    many = Solution([dataclasses.replace(flute, player=i) for i in range(16)], ["Fl"] * 16, tiny_library, 0, "x", 1.0)
-    (track,) = pretty_midi.PrettyMIDI(str(many.to_midi(tmp_path / "many.mid"))).instruments
-    assert (len(track.notes), track.name, track.pitch_bends) == (16, "Flute", [])
-    strange = [dataclasses.replace(flute, player=i, instrument=f"X{i}") for i in range(16)]
-    strange = Solution(strange, [f"X{i}" for i in range(16)], tiny_library, 0, "x", 1.0)
-    with pytest.raises(ValueError, match="MIDI has 15 channels, but 16 different instruments play: write MusicXML"):
-        strange.to_midi(tmp_path / "strange.mid")
-    assert not (tmp_path / "strange.mid").exists()
+    strange = [dataclasses.replace(flute, player=i, instrument=f"X{i} Ω") for i in range(40)]
+    many = Solution(strange, [f"X{i} Ω" for i in range(40)], tiny_library, 0, "x", 1.0)
+    path = many.to_midi(tmp_path / "many.mid")
+    assert len(pretty_midi.PrettyMIDI(str(path)).instruments) == 40
+    tracks = mido.MidiFile(path, charset="utf-8").tracks[1:]
+    where = [(t[1].port, next(m.channel for m in t if m.type == "note_on")) for t in tracks]
+    assert len(set(where)) == 40, "so that each may be retuned"
+    assert 9 not in {channel for _, channel in where}, "the percussion's"
+    assert tracks[39].name == "X39 Ω"
+
+
+def test_a_swell_is_expression_in_midi(tiny_library, tmp_path):
+    note = SolutionNote.of(tiny_library, row(tiny_library, "Fl", "A4", "pp"), 0, duration=2, swell=-20)
+    path = Solution((note,), ("Fl",), tiny_library, 0, "x", 2.0).to_midi(tmp_path / "a.mid")
+    values = [m.value for m in mido.MidiFile(path).tracks[1] if m.type == "control_change"]
+    assert len(values) == 20
+    assert values[0] == 127
+    assert values[-1] == round(127 * 10 ** (-20 / 40))
+    assert values == sorted(values, reverse=True)
+
+
+def test_wav_is_as_loud_as_the_target(solution, tmp_path):
+    for wanted in (0.02, 0.1):
+        loud = dataclasses.replace(solution, loudness=wanted)
+        audio, _ = soundfile.read(loud.to_wav(tmp_path / "loud.wav"))
+        assert loudness(audio) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_a_bach_roll_has_a_voice_a_player(solution, tmp_path):
+    text = solution.to_bach(tmp_path / "roll.txt").read_text(encoding="utf-8")
+    assert text.count("[") == text.count("]")
+    assert text.splitlines()[0] == 'roll [ clefs G G G ] [ voicenames "Flute" "Oboe / Clarinet in B flat" "Violin" ]'
+    assert '[ 250 [ 6870 1000 32 [ slots [ 20 "pp" ] ] 0 ] 0 ]' in text
+    assert "[ 1500 [ 6140 400 80" in text
+
+
+def test_a_reaper_project_has_a_track_and_a_sound_a_player(solution, tmp_path):
+    text = solution.to_reaper(tmp_path / "bell.rpp").read_text(encoding="utf-8")
+    files = [line.split('"')[1] for line in text.splitlines() if line.strip().startswith("FILE")]
+    assert files == ["bell_stems/01_Fl.wav", "bell_stems/02_Ob_ClBb.wav", "bell_stems/03_Vn.wav"]
+    assert text.count("<TRACK") == 3
+    assert sum(line.strip().startswith("<") for line in text.splitlines()) == sum(
+        line.strip() == ">" for line in text.splitlines()
+    )
+    stems = [soundfile.read(tmp_path / file)[0] for file in files]
+    np.testing.assert_allclose(sum(stems), solution.render(), atol=1e-5)
+
+
+def test_a_full_disk_is_an_oserror(solution, tmp_path):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(OSError, match="cannot be written"):
+            solution.to_wav(tmp_path / "a.wav")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        signal.signal(signal.SIGXFSZ, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card_escapes_what_it_shows(solution):
+    strange = dataclasses.replace(solution, title="<b>&", distance_name="<script>")
+    card = dataclasses.replace(
+        strange, notes=[dataclasses.replace(n, technique="<i>") for n in strange.notes]
+    )._repr_html_()
+    for tag in ("<b>", "<script>", "<i>"):
+        assert tag not in card
 
 
 def test_musicxml_is_a_score_of_every_player(solution, tmp_path):
     root = ElementTree.parse(solution.to_musicxml(tmp_path / "score.musicxml", tempo=90)).getroot()
-    assert [name.text for name in root.iter("part-name")] == ["Flute", "Oboe / Clarinet in B flat", "Violin", "Cello"]
+    assert [name.text for name in root.iter("part-name")] == ["Flute", "Oboe / Clarinet in B flat", "Violin"]
     assert root.find(".//per-minute").text == "90"
-    assert len(root.findall("part")) == 4
+    assert len(root.findall("part")) == 3, "the cello is silent"
 
 
 def test_json_comes_back(solution, tiny_library, tmp_path):
@@ -149,8 +212,16 @@ def test_what_is_no_solution_is_one_sentence(solution, tiny_library, tmp_path):
     path = solution.to_json(tmp_path / "solution.json")
     whole = json.loads(path.read_text(encoding="utf-8"))
     lacking = {key: value for key, value in whole.items() if key != "orchestra"}
-    words = [{**whole, "notes": [{**whole["notes"][0], "midi": "high"}]}, lacking, [], {**whole, "seconds": None}]
-    for text in ("{not json", "", *map(json.dumps, words)):
+    note = whole["notes"][0]
+    wild = [whole | {"notes": [note | {"gain": float("nan")}]}, whole | {"distance": float("inf")}]
+    words = [
+        *wild,
+        {**whole, "notes": [{**whole["notes"][0], "midi": "high"}]},
+        lacking,
+        [],
+        {**whole, "seconds": None},
+    ]
+    for text in ("{not json", "", "[" * 99999, json.dumps(whole).replace("0.125", "1e999"), *map(json.dumps, words)):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=r"^solution\.json is no solution in JSON as to_json writes it \(.+\)\.$"):
             saved.from_json(path, tiny_library)

@@ -1,6 +1,6 @@
 import librosa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeporch.notes.instruments import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
@@ -8,11 +8,13 @@ from deeporch.notes.instruments import INSTRUMENTS, dynamic_order, instrument_or
 NAMES = st.from_regex(r"[A-G](#|##|b|bb)?[0-8]", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_pitch_names_agree_with_librosa(name):
     assert pitch_to_midi(name) == librosa.note_to_midi(name)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 127))
 def test_round_trip_is_spelt_with_sharps(midi):
     name = midi_to_pitch(midi)
@@ -43,4 +45,4 @@ def test_outside_midi(name):
 def test_orders():
     assert sorted(["ff", "crescendo", "pp", "mf", "ppp"], key=dynamic_order) == ["ppp", "pp", "mf", "ff", "crescendo"]
     assert sorted(["Vc", "Zz", "Fl", "Vn", "Hn"], key=instrument_order) == ["Fl", "Hn", "Vn", "Vc", "Zz"]
-    assert INSTRUMENTS["EH"] == ("english horn", "woodwinds")
+    assert INSTRUMENTS["EH"][:2] == ("english horn", "woodwinds")

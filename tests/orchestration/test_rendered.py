@@ -9,7 +9,7 @@ from deeporch.orchestration.distances import DISTANCES
 from deeporch.orchestration.orchestra import candidates
 from deeporch.orchestration.search.problem import Budget, Task
 from deeporch.orchestration.search.rendered import Ear, between, hear, polish, search
-from deeporch.orchestration.solution import Solution
+from deeporch.orchestration.solution import Solution, SolutionNote, note_audio
 
 PLAYERS = ("Fl", "Ob", "ClBb", "Hn", "Vn", "Vc")
 RATE = 44_100
@@ -21,7 +21,8 @@ def sound(tiny_library, cache):
     table = tiny_library.table
     names = (table["instrument"] + " " + table["pitch"] + " " + table["dynamic"]).tolist()
     rows = [names.index(name) for name in ("Fl E4 pp", "Ob C4 ff", "Vc G4 mf")]
-    return tiny_library.audio[rows].float().sum(0)[: round(1.2 * RATE)]
+    notes = [SolutionNote.of(tiny_library, row, 0, duration=1.2) for row in rows]
+    return torch.from_numpy(sum(note_audio(tiny_library, note)[: round(1.2 * RATE)] for note in notes))
 
 
 def task_of(sound, library, measure="partials", **options):

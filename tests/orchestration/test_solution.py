@@ -56,7 +56,8 @@ def test_render_is_the_scaled_sum_of_the_recordings_at_their_onsets(library):
 @pytest.mark.parametrize("cents", [-50, 30, 100])
 def test_retuning_moves_the_pitch_by_so_many_cents(library, cents):
     note = row(library, "Fl", "A4")
-    sound = note_audio(library, SolutionNote.of(library, note, 0, cents=cents, duration=9))
+    plucked = dataclasses.replace(SolutionNote.of(library, note, 0, cents=cents, duration=9), technique="pizz")
+    sound = note_audio(library, plucked)
     assert len(sound) / len(recording(library, note)) == pytest.approx(2 ** (-cents / 1200), rel=1e-3)
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 2**20))
     hertz = spectrum.argmax() * RATE / 2**20
@@ -71,7 +72,47 @@ def test_durations_cut_with_a_fade_and_never_past_the_recording(library):
     np.testing.assert_array_equal(cut[: round(0.25 * RATE)], whole[: round(0.25 * RATE)])
     assert cut[-1] == 0
     assert np.abs(cut[-200:]).max() < 0.15 * np.abs(whole[len(cut) - 200 : len(cut)]).max()
-    np.testing.assert_array_equal(note_audio(library, SolutionNote.of(library, note, 2, duration=60)), whole)
+
+
+@pytest.mark.parametrize("instrument", ["Fl", "Vn"])
+def test_a_held_note_sounds_for_its_length_without_a_gap_at_its_pitch_and_level(library, instrument):
+    note = row(library, instrument, "A4")
+    whole, sound = recording(library, note), note_audio(library, SolutionNote.of(library, note, 0, duration=7))
+    assert len(sound) == 7 * RATE
+    np.testing.assert_allclose(sound[: RATE // 10], whole[: RATE // 10], atol=1e-3)
+    frames = np.sqrt(np.square(sound[2205:-4410].reshape(-1, 441)).mean(1))
+    assert frames.min() > 0.7 * frames.max()
+    spectrum = np.abs(np.fft.rfft(sound[RATE : 6 * RATE] * np.hanning(5 * RATE)))
+    assert spectrum[: 600 * 5].argmax() / 5 == pytest.approx(440, abs=0.5)
+    steps = np.abs(np.diff(sound))
+    assert steps.max() < 1.05 * np.abs(np.diff(whole)).max(), "no click where pieces are joined"
+
+
+def test_what_is_plucked_or_unheld_ends_with_its_recording(library):
+    note = row(library, "Vn", "C4")
+    plucked = dataclasses.replace(SolutionNote.of(library, note, 2, duration=60), technique="pizz-normal")
+    np.testing.assert_array_equal(note_audio(library, plucked), recording(library, note))
+
+
+def test_a_note_that_goes_on_is_struck_once(library):
+    flute, other = row(library, "Fl", "C4"), row(library, "Fl", "C4", "ff")
+    parts = [SolutionNote.of(library, flute, 0, onset=0.7 * k, duration=0.7) for k in range(3)]
+    parted = make(library, *parts, SolutionNote.of(library, other, 0, onset=2.1, duration=0.4), seconds=3)
+    whole = make(
+        library,
+        SolutionNote.of(library, flute, 0, duration=2.1),
+        SolutionNote.of(library, other, 0, onset=2.1, duration=0.4),
+        seconds=3,
+    )
+    assert [(n.onset, round(n.duration, 6)) for n in parted.attacks] == [(0, 2.1), (2.1, 0.4)]
+    np.testing.assert_allclose(parted.render(), whole.render(), atol=1e-6)
+
+
+def test_a_swell_changes_the_level_along_the_note(library):
+    note = row(library, "Fl", "A4")
+    sound = note_audio(library, SolutionNote.of(library, note, 0, duration=4, swell=-20))
+    early, late = (np.sqrt(np.square(sound[at : at + 4410]).mean()) for at in (RATE // 2, 3 * RATE + RATE // 2))
+    assert 20 * np.log10(late / early) == pytest.approx(-15, abs=1.5)
 
 
 def test_nothing_sounds_after_the_end(library):

@@ -1,0 +1,76 @@
+"""Scores as pictures: SVG and PDF, engraved by verovio."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..util.files import writing_to
+from .musicxml import musicxml
+from .staves import tempo_and_grid
+
+if TYPE_CHECKING:
+    from ..orchestration.solution import Solution
+
+ONE_SYSTEM = {"breaks": "none", "adjustPageHeight": True, "adjustPageWidth": True, "header": "none"}
+PAGES = {"breaks": "auto", "pageHeight": 2700, "pageWidth": 2100, "header": "none", "scaleToPageSize": True}
+
+
+def engrave(solution: Solution, *, tempo: float | None = None) -> str:
+    """Return the score as a picture: an SVG of one system, for ``IPython.display.SVG``."""
+    return _loaded(musicxml(solution, tempo=tempo), scale=40, svgViewBox=True, **ONE_SYSTEM).renderToSVG(1)
+
+
+def _loaded(score: bytes, **options: Any) -> Any:
+    import verovio
+
+    verovio.enableLog(verovio.LOG_OFF)
+    toolkit = verovio.toolkit()
+    toolkit.setOptions(
+        {"footer": "none", "xmlIdSeed": 1, "smuflTextFont": "embedded", "pageMarginLeft": 100, **options}
+    )
+    if not toolkit.loadData(score.decode()):
+        raise ValueError("verovio cannot read this score.")
+    return toolkit
+
+
+def to_svg(solution: Solution, path: str | Path, *, tempo: float | None = None) -> Path:
+    """Write the score as one system, in SVG."""
+    with writing_to(path) as temporary:
+        temporary.write_text(engrave(solution, tempo=tempo), encoding="utf-8")
+    return Path(path)
+
+
+def to_pdf(solution: Solution, path: str | Path, *, tempo: float | None = None) -> Path:
+    """Write the score as pages of A4, in PDF."""
+    from reportlab.graphics import renderPDF
+    from reportlab.lib.pagesizes import A4
+    from reportlab.pdfgen.canvas import Canvas
+    from svglib.svglib import svg2rlg
+
+    tempo, _ = tempo_and_grid(solution, tempo)
+    players = len({note.player for note in solution.attacks}) or len(solution.orchestra)
+    score = re.sub(
+        rb'<direction placement="above">\s*<direction-type>\s*<metronome>.*?</direction>',
+        b"",
+        musicxml(solution, tempo=tempo),
+        flags=re.DOTALL,
+    )  # its note is a glyph of a font that PDF would need
+    toolkit = _loaded(score, scale=min(80, 1500 // players), svgViewBox=False, **PAGES)
+    with writing_to(path) as temporary:
+        canvas = Canvas(str(temporary), pagesize=A4, invariant=True)
+        canvas.setTitle(solution.title or "Orchestration")
+        for page in range(1, toolkit.getPageCount() + 1):
+            if page == 1:
+                canvas.setFont("Times-Roman", 20)
+                canvas.drawCentredString(A4[0] / 2, A4[1] - 48, solution.title or "Orchestration")
+                canvas.setFont("Times-Roman", 10)
+                canvas.drawString(48, A4[1] - 72, f"quarter = {tempo:g}")
+            drawing = svg2rlg(io.StringIO(toolkit.renderToSVG(page)))
+            drawing.scale(A4[0] / drawing.width, A4[0] / drawing.width)
+            renderPDF.draw(drawing, canvas, 0, 0)
+            canvas.showPage()
+        canvas.save()
+    return Path(path)
