@@ -10,12 +10,16 @@ import argparse
 import json
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from .notes.instruments import dynamic_order
+from .util.checks import check_choice
 
 if TYPE_CHECKING:
-    from .orchestration.solution import Solution
     from .recognition.recognizer import Heard
 
 ORCHESTRA = "Fl Fl Ob ClBb|BClBb Bn Hn TpC Tbn Vn Va Vc Cb"
@@ -24,10 +28,14 @@ ORCHESTRA = "Fl Fl Ob ClBb|BClBb Bn Hn TpC Tbn Vn Va Vc Cb"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
     words = [Path(word).name if Path(word).is_absolute() else word for word in arguments]
     options.command_line = " ".join(["deeporch", *words])
     try:
+        if getattr(options, "config", None):
+            _read_config(options.parser, options.config)
+            options = argparse.Namespace(**{**vars(options), **vars(parser.parse_args(arguments))})
         return options.command(options)
     except (OSError, ValueError) as error:
         print(f"deeporch {options.name}: {error}", file=sys.stderr)
@@ -46,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
             name, help=about, description=about, epilog=f"example: {example}", formatter_class=_Help
         )
         add_options(one.add_argument)
-        one.set_defaults(command=command)
+        one.set_defaults(command=command, parser=one)
     return parser
 
 
@@ -159,13 +167,26 @@ def answer_lines(file: str, notes: Sequence[Heard]) -> list[str]:
 # ---- orchestrate: a sound --------------------------------------------------------------------------------------------
 
 
-def _orchestrate_options(add: Callable) -> None:
-    add("target", metavar="TARGET", help="a sound file, 0.05 to 60 s")
-    add("--orchestra", default=ORCHESTRA, help="players, e.g. 'Fl Fl Ob ClBb|BClBb Vc'")
-    add("-o", "--output", default="orchestration", metavar="DIR", help="folder of the results")
+def _library_options(add: Callable) -> None:
     add("--library", default="default", help="soundfont (default), tinysol, sol or philharmonia")
     add("--root", help="the library's folder, where it needs one")
-    add("--distance", default="partials", help="partials, mel, log_spectral, framewise, …")
+
+
+def _output_options(add: Callable) -> None:
+    add("-o", "--output", metavar="DIR", help="a new folder for the results (default: named after the target)")
+    add("--room", type=float, default=0.0, metavar="S", help="reverberation time of the sounds, 0 to 10 s")
+    add("--tempo", type=float, metavar="BPM", help="of the scores (default: 60, or what suits the onsets)")
+
+
+def _orchestrate_options(add: Callable) -> None:
+    add("target", metavar="TARGET", nargs="?", help="a sound file, a MIDI file, or a chord such as 'C4 E4 G4 Bb4'")
+    add("-c", "--config", metavar="FILE", help="options.toml of an earlier run; what is given here goes first")
+    add("--from", dest="begin", type=float, metavar="S", help="where in the file the target begins")
+    add("--to", dest="end", type=float, metavar="S", help="and where it ends")
+    add("--orchestra", default=ORCHESTRA, help="players, e.g. 'Fl Fl Ob ClBb|BClBb Vc'")
+    _output_options(add)
+    _library_options(add)
+    add("--distance", help="mel, partials, log_spectral, framewise, … (default: the library's own choice)")
     add("--recognizer", help="a network whose evidence is a prior: a .safetensors file or a name")
     add("-n", "--solutions", type=int, default=5, help="how many")
     add("--min-notes", type=int, default=1, help="fewest players who play")
@@ -175,79 +196,176 @@ def _orchestrate_options(add: Callable) -> None:
     add("--pitches", help="the only pitches, e.g. 'C4 E4 G4'")
     add("--dynamics", help="the only dynamics, e.g. 'pp mf'")
     add("--techniques", help="the only techniques, e.g. 'ord'")
-    add("--fixed", nargs="+", default=(), metavar="NOTE", help="notes that must sound, e.g. 'Vc C2 ff'")
+    add("--fixed", action="append", metavar="NOTE", help="a note that must sound, e.g. 'Vc C2 ff'; may be repeated")
     add("--partial-filter", type=float, default=0.0, help="only notes on partials so strong, 0 to 1")
     add("--retune", action="store_true", help="retune notes to the target's partials")
-    add("--segments", default="auto", choices=("auto", "one", "onsets"), help="of sounds that change")
+    add(
+        "--segments", default="auto", metavar="HOW", help="of sounds that change: auto, one, onsets, or '0 1.2 2.5' (s)"
+    )
+    add("--continuity", type=float, default=0.3, help="more keeps players on their notes from segment to segment")
     add("--evaluations", type=int, default=100_000, help="most mixtures compared")
     add("--seconds", type=float, help="longest time of the search")
     add("--seed", type=int, default=0, help="of the search")
     add("--device", default="cpu", help="where candidates are compared: cpu, cuda or auto")
 
 
-SETTINGS = [
-    "target",
-    "output",
-    "library",
-    "root",
-    "recognizer",
-    "name",
-    "command",
-    "command_line",
-]  # not of the search itself
+NOT_OF_THE_RUN = ("name", "command", "command_line", "config", "parser")
+NOT_OF_THE_SEARCH = (
+    *NOT_OF_THE_RUN, "target", "output", "library", "root", "recognizer", "begin", "end", "room", "tempo", "segments",
+)  # fmt: skip
 
 
 def _orchestrate(options: argparse.Namespace) -> int:
     from .notes.library import load_library
     from .orchestration.orchestrate import orchestrate
+    from .orchestration.target import read_target
     from .recognition.recognizer import Recognizer
-    from .util.files import write_text
     from .util.progress import progress
 
-    folder = _writable(options.output)
+    if options.target is None:
+        raise ValueError("Name the sound to orchestrate: deeporch orchestrate bell.wav.")
+    title = "chord" if not Path(options.target).suffix else Path(options.target).stem
+    folder = _writable(options.output or title)
     notes = load_library(options.library, root=options.root)
+    sound, rate, pitches = _target(options, notes.sample_rate)
     prior = Recognizer.load(options.recognizer) if options.recognizer else None
-    wanted = {name: value for name, value in vars(options).items() if name not in SETTINGS}
+    wanted = {name: value for name, value in vars(options).items() if name not in NOT_OF_THE_SEARCH}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    wanted["segments"] = _segments(options.segments)
+    wanted = {"pitches": pitches, **wanted} if pitches else wanted
     with progress(total=100, desc="search", unit=" %", leave=False) as bar:
 
         def show(evaluations: int, best: float, fraction: float) -> None:
             bar.update(int(100 * fraction) - bar.n)
             bar.set_postfix(evaluations=f"{evaluations:,}", best=f"{best:.4f}", refresh=False)
 
-        found = orchestrate(options.target, notes, progress=show, recognizer=prior, **wanted)
-    for k, solution in enumerate(found, 1):
-        for write, suffix in FORMATS.items():
-            getattr(solution, f"to_{write}")(folder / f"solution_{k}.{suffix}")
-    text = "\n".join(line for k, solution in enumerate(found, 1) for line in solution_lines(k, solution))
-    write_text(folder / "solutions.txt", text + "\n")
-    print(text)
-    print(f"{len(found)} solutions as WAV, MusicXML, MIDI, JSON and connection lists in {folder}")
-    return 0
+        found = orchestrate(sound, notes, sample_rate=rate, progress=show, recognizer=prior, **wanted)
+    kept = {name: value for name, value in vars(options).items() if name not in NOT_OF_THE_RUN}
+    found = [replace(solution, title=title) for solution in found]
+    return _write(folder, found, read_target(sound, rate, notes.sample_rate).numpy(), kept, options)
 
 
-FORMATS = {"wav": "wav", "musicxml": "musicxml", "midi": "mid", "json": "json", "connection": "connection.txt"}
+def _target(options: argparse.Namespace, rate: int) -> tuple[Any, int | None, list[int] | None]:
+    """Return the target, its rate where it is no file, and the only pitches where it is a chord."""
+    from .notes.tones import chord_sound, read_chord
+    from .util.audio import decode
+
+    path = str(Path(options.target).expanduser())
+    chord = read_chord(path)
+    if chord is None and options.begin is None and options.end is None:
+        return path, None, None
+    if chord is None and not Path(path).is_file():
+        raise FileNotFoundError(f"There is no sound file {path!r}.")
+    audio, rate = (chord_sound(chord, rate), rate) if chord else decode(Path(path))
+    begin, end = options.begin or 0.0, len(audio) / rate if options.end is None else options.end
+    if not 0 <= begin < end or begin >= len(audio) / rate:
+        raise ValueError(
+            f"--from {begin:g} --to {end:g} is no part of {path!r}, which lasts {len(audio) / rate:.2f} s."
+        )
+    part = audio[round(begin * rate) : round(end * rate)]
+    return part.squeeze(), rate, sorted({note[0] for note in chord}) if chord and not options.pitches else None
+
+
+def _segments(words: str) -> str | list[float]:
+    """Return a way to find segments, or the times in seconds at which they begin."""
+    try:
+        times = [float(word) for word in words.replace(",", " ").split()]
+    except ValueError:
+        return words
+    return times[1:] if times[:1] == [0.0] else times
+
+
+def _write(folder: Path, found: list, target: Any, kept: dict[str, Any], options: argparse.Namespace) -> int:
+    """Write solutions into their folder, print their table, and say where they are and what could not be written."""
+    from .export.folder import solution_lines, write_folder
+
+    folder, failed = write_folder(folder, found, target, kept, room=options.room, tempo=options.tempo)
+    print("\n".join(line for k, solution in enumerate(found, 1) for line in solution_lines(k, solution)))
+    print(f"{len(found)} solution{'s' * (len(found) != 1)} to hear and to read: {folder / 'index.html'}")
+    if failed:
+        print(f"deeporch {options.name}: all but these were written: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _writable(path: str) -> Path:
-    """Return the output folder, made if it is missing; say so if nothing can be written there."""
+    """Return where a new folder will be; say so now if it cannot be made."""
     folder = Path(path).expanduser()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"{path!r} cannot be a folder ({error.strerror}): give another with -o.") from None
-    if not os.access(folder, os.W_OK):
-        raise OSError(f"Nothing can be written into the folder {path!r}: give another with -o.")
+    if not os.access(folder.parent, os.W_OK):
+        raise OSError(f"Nothing can be written beside the folder {path!r}: give another with -o.")
     return folder
 
 
-def solution_lines(number: int, solution: Solution) -> list[str]:
-    """Return the lines that show one solution."""
-    lines = [f"Solution {number}: {solution.distance_name} {solution.distance:.4f}, {len(solution.notes)} notes"]
-    for row in solution.table.itertuples():
-        cents = f" {row.cents:+.0f} cents" if row.cents else ""
-        player = solution.orchestra[row.player]
-        lines.append(f"  {player:<12} {row.instrument:<7} {row.pitch:<4} {row.dynamic:<4} {row.onset:6.2f} s{cents}")
-    return lines
+def _read_config(parser: argparse.ArgumentParser, path: str) -> None:
+    """Make the options of a file the defaults of a command; an unknown one is an error."""
+    try:
+        values = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path!r} is no file of options ({error}).") from None
+    known = {action.dest: action for action in parser._actions}
+    for name, value in values.items():
+        check_choice(name, known, f"option in {path!r}:")
+        wanted = known[name].type or (bool if known[name].const is True else None)
+        if wanted and not isinstance(value, (int, float) if wanted is float else wanted):
+            raise ValueError(f"{name} in {path!r} is of type {wanted.__name__}, but is {value!r}.")
+    parser.set_defaults(**values)
+
+
+# ---- render: saved solutions -----------------------------------------------------------------------------------------
+
+
+def _render_options(add: Callable) -> None:
+    add("solution", metavar="FILE", help="solution.json or connection.txt, ours or Orchidea's")
+    _output_options(add)
+    _library_options(add)
+
+
+def _render(options: argparse.Namespace) -> int:
+    from .notes.library import load_library
+    from .orchestration.saved import from_json, read_connection
+
+    path = Path(options.solution).expanduser()
+    title = path.parent.resolve().name if path.stem in ("solution", "connection") else path.stem
+    folder = _writable(options.output or f"{title}-rendered")
+    read = from_json if path.suffix.lower() == ".json" else read_connection
+    solution = read(path, load_library(options.library, root=options.root))
+    solution = solution if solution.title else replace(solution, title=title)
+    kept = {name: value for name, value in vars(options).items() if name not in NOT_OF_THE_RUN}
+    return _write(folder, [solution], None, kept, options)
+
+
+# ---- instruments, techniques: what there is --------------------------------------------------------------------------
+
+
+def _instruments(options: argparse.Namespace) -> int:
+    from .notes.instruments import INSTRUMENTS, full_name, instrument_order, midi_to_pitch
+    from .notes.library import load_library
+
+    table = load_library(options.library, root=options.root).table
+    print(f"{'':<8}{'instrument':<22}{'family':<18}{'range':<12}{'notes':>6}  dynamics")
+    for name in sorted({*INSTRUMENTS, *table["instrument"]}, key=instrument_order):
+        notes = table[table["instrument"] == name]
+        family = INSTRUMENTS[name].family if name in INSTRUMENTS else ""
+        span = f"{midi_to_pitch(notes['midi'].min())} {midi_to_pitch(notes['midi'].max())}" if len(notes) else "-"
+        dynamics = " ".join(sorted(notes["dynamic"].unique(), key=dynamic_order))
+        print(f"{name:<8}{full_name(name):<22}{family:<18}{span:<12}{len(notes):>6}  {dynamics}")
+    return 0
+
+
+def _techniques(options: argparse.Namespace) -> int:
+    from .export.staves import technique_words
+    from .notes.instruments import instrument_order
+    from .notes.library import load_library
+
+    table = load_library(options.library, root=options.root).table
+    print(f"{'technique':<28}{'in the score':<24}{'notes':>6}  instruments")
+    for name, notes in table.groupby(table["technique"].fillna(""), sort=True):
+        instruments = " ".join(sorted(notes["instrument"].unique(), key=instrument_order))
+        print(f"{name or '(none)':<28}{technique_words(name) or '(ordinary)':<24}{len(notes):>6}  {instruments}")
+    return 0
 
 
 # ---- figures: from the committed tables ------------------------------------------------------------------------------
@@ -277,6 +395,24 @@ COMMANDS = {
         "deeporch orchestrate bell.wav --orchestra 'Fl Ob|EH ClBb Bn' -o bell",
         _orchestrate_options,
         _orchestrate,
+    ),
+    "render": (
+        "Render a saved solution again: sound, scores, table.",
+        "deeporch render bell/solution_1/solution.json --room 2 --tempo 72",
+        _render_options,
+        _render,
+    ),
+    "instruments": (
+        "List the instruments, and what a library has of them.",
+        "deeporch instruments --library sol",
+        _library_options,
+        _instruments,
+    ),
+    "techniques": (
+        "List a library's techniques, and how scores write them.",
+        "deeporch techniques --library sol",
+        _library_options,
+        _techniques,
     ),
     "figures": ("Redraw every figure and table from figures/*.csv.", "deeporch figures", _figures_options, _figures),
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..export.connection import EXTRAS, RETUNING, STRING, TOKEN
+from ..export.saved import EXTRAS, RETUNING, STRING, TOKEN
 from ..notes.instruments import DYNAMICS, INSTRUMENTS, ORDINARY, midi_to_pitch, pitch_to_midi
 from ..notes.library import NoteLibrary
 from ..util.checks import near

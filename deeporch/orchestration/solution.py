@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 import soxr
 
-from ..export.connection import to_connection
 from ..export.engraving import to_pdf, to_svg
-from ..export.json import to_json
 from ..export.midi import to_midi
 from ..export.musicxml import to_musicxml
+from ..export.saved import to_connection, to_json
 from ..export.sessions import to_bach, to_reaper
 from ..export.wav import to_wav
 from ..notes.instruments import holds

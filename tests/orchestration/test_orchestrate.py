@@ -8,7 +8,6 @@ import soundfile
 import torch
 
 import deeporch as do
-from deeporch import cli
 from deeporch.orchestration.distances import DISTANCES
 from deeporch.orchestration.orchestrate import orchestrate
 from deeporch.orchestration.target import cents_off, find_partials
@@ -171,33 +170,6 @@ def test_an_interrupted_search_returns_what_it_found(tiny_library, sound):
         found = orchestrate(sound, tiny_library, ORCHESTRA, sample_rate=RATE, **options)
         assert 1 <= len(found) <= 5
         assert all(np.isfinite(each.distance) and each.notes for each in found)
-
-
-def test_the_command_line_writes_every_file(tiny_library, sound, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("deeporch.notes.library.load_library", lambda name, root: tiny_library)
-    soundfile.write(tmp_path / "target.wav", sound, RATE)
-    arguments = [str(tmp_path / "target.wav"), "--orchestra", ORCHESTRA, "-n", "2", "--evaluations", "2000"]
-    assert cli.main(["orchestrate", *arguments, "-o", str(tmp_path / "out")]) == 0
-    printed = capsys.readouterr().out
-    assert "Solution 1: partials" in printed
-    assert "Solution 2: partials" in printed
-    suffixes = ("wav", "musicxml", "mid", "json", "connection.txt")
-    expected = {f"solution_{k}.{suffix}" for k in (1, 2) for suffix in suffixes} | {"solutions.txt"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == expected
-    assert (tmp_path / "out" / "solutions.txt").read_text() in printed
-
-
-def test_the_command_line_answers_in_one_sentence(tiny_library, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("deeporch.notes.library.load_library", lambda name, root: tiny_library)
-    (tmp_path / "file").write_text("in the way")
-    for arguments, sentence in (
-        (["none.wav", "-o", str(tmp_path / "out"), "--orchestra", "Fl"], "There is no sound file 'none.wav'."),
-        (["none.wav", "-o", str(tmp_path / "file" / "out")], "cannot be a folder"),
-        (["none.wav", "-o", str(tmp_path / "out"), "--orchestra", "Flx"], "Unknown instrument 'Flx'"),
-    ):
-        assert cli.main(["orchestrate", *arguments]) == 2
-        last = capsys.readouterr().err.strip().splitlines()[-1]
-        assert sentence in last
 
 
 def test_the_package_offers_it():

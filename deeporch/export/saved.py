@@ -1,11 +1,15 @@
-"""Solutions in the form of Orchidea's connection.txt."""
+"""Solutions to be read again: as JSON, and in the form of Orchidea's connection.txt."""
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..util.files import writing_to
 
@@ -15,6 +19,24 @@ if TYPE_CHECKING:
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]()]|[^\s\[\]()"]+')
 STRING, RETUNING = re.compile(r"[1-6]c|alt\d+"), re.compile(r"T\d+[ud]|R\d*[ud]?|N|NA")
 EXTRAS = ("player", "gain", "swell")  # our own, in a list after what Orchidea writes: a number a note
+
+
+def to_json(solution: Solution, path: str | Path) -> Path:
+    """Write everything but the audio as JSON: the notes, the orchestra, the distance, the library's name and key."""
+    card = {
+        "format": "deeporch solution 1",
+        "library": {"name": solution.library.name, "key": solution.library.key},
+        "orchestra": list(solution.orchestra),
+        "distance": solution.distance if np.isfinite(solution.distance) else None,
+        "distance_name": solution.distance_name,
+        "seconds": solution.seconds,
+        "title": solution.title,
+        "loudness": solution.loudness,
+        "notes": [asdict(note) for note in solution.notes],
+    }
+    with writing_to(path) as temporary:
+        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Path(path)
 
 
 def to_connection(solution: Solution, path: str | Path) -> Path:

@@ -1,0 +1,161 @@
+"""The folder of one orchestration: what the command writes, as one step at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..notes.instruments import full_name
+from ..util.files import write_text
+from ..util.progress import progress
+from .staves import desk, technique_words
+from .wav import PEAK, stage, write_wav
+
+if TYPE_CHECKING:
+    from ..orchestration.solution import Solution
+
+FILES = {
+    "json": "solution.json", "connection": "connection.txt", "musicxml": "score.musicxml", "midi": "score.mid",
+    "svg": "score.svg", "pdf": "score.pdf", "bach": "bach_roll.txt", "reaper": "reaper.rpp",
+}  # fmt: skip
+TIMED = ("musicxml", "midi", "svg", "pdf", "reaper")  # what has a tempo
+HEADS = ("player", "plays", "pitch", "cents", "dynamic", "from / s", "to / s", "technique")
+STYLE = """:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;
+padding:0 1rem}audio{width:100%}img{max-width:100%;background:#fff}table{border-collapse:collapse}
+td,th{padding:.15rem .8rem .15rem 0;text-align:left}section{margin:2.5rem 0}"""
+
+
+def free_folder(path: Path) -> Path:
+    """Return a folder that does not exist or is empty: the one given, or with -2, -3 … after its name."""
+    free, number = path, 1
+    while free.exists() and not (free.is_dir() and not any(free.iterdir())):
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+def write_folder(
+    folder: Path, solutions: Sequence[Solution], target: np.ndarray | None, options: Mapping[str, Any], *,
+    room: float = 0.0, tempo: float | None = None,
+) -> tuple[Path, list[str]]:  # fmt: skip
+    """Write solutions, their target [samples] and the options into a new folder; return it and what failed, in words.
+
+    The table comes first; a form that cannot be written keeps none of the others back. Nothing that exists is replaced.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    failed: dict[str, str] = {}
+    try:
+        lines = [line for k, solution in enumerate(solutions, 1) for line in solution_lines(k, solution)]
+        write_text(draft / "solutions.txt", "\n".join(lines) + "\n")
+        write_text(draft / "options.toml", toml(options))
+        write_text(draft / "index.html", page(solutions, target is not None))
+        with progress(total=len(solutions) * (len(FILES) + 1), desc="scores", unit=" files", leave=False) as bar:
+            for name, file in FILES.items():
+                for k, solution in enumerate(solutions, 1):
+                    timed = {"tempo": tempo} if name in TIMED else {}
+                    try:
+                        getattr(solution, f"to_{name}")(draft / f"solution_{k}" / file, **timed)
+                    except Exception as error:  # of whatever library: the others are still to be written
+                        failed.setdefault(name, f"{file} of solution {k}: {error or type(error).__name__}")
+                    bar.update()
+            try:
+                _write_sounds(draft, solutions, target, room, bar.update)
+            except Exception as error:
+                failed["wav"] = f"sound.wav: {error or type(error).__name__}"
+        draft.chmod(0o777 & ~_umask())
+    finally:
+        folder = free_folder(folder)
+        if any(draft.iterdir()):
+            if folder.exists():
+                folder.rmdir()  # it is empty
+            os.replace(draft, folder)
+        else:
+            shutil.rmtree(draft, ignore_errors=True)
+    return folder, [" ".join(reason.replace(str(draft), str(folder)).split()) for reason in failed.values()]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _write_sounds(
+    draft: Path, solutions: Sequence[Solution], target: np.ndarray | None, room: float, done: Any
+) -> None:
+    """Write target and solutions equally loud, so soft that none of them clips."""
+    sounds = {f"solution_{k}/sound.wav": stage(solution, room=room) for k, solution in enumerate(solutions, 1)}
+    sounds |= {} if target is None else {"target.wav": np.asarray(target)}
+    gain = min(1.0, PEAK / max(float(np.abs(sound).max(initial=1e-9)) for sound in sounds.values()))
+    for name, sound in sounds.items():
+        write_wav(draft / name, gain * sound, solutions[0].library.sample_rate)
+        done()
+
+
+def rows(solution: Solution) -> list[tuple[str, ...]]:
+    """Return the words of a solution's table, a row an attack."""
+    found = []
+    for note in solution.attacks:
+        mute = "+" + note.mute if note.mute else ""
+        cents = f"{note.cents:+.0f}" if round(note.cents) else ""
+        times = (f"{note.onset:.2f}", f"{note.onset + note.duration:.2f}")
+        player = solution.orchestra[note.player] + desk(solution, note.player)
+        name = full_name(note.instrument) + mute
+        found.append((player, name, note.pitch, cents, note.dynamic, *times, technique_words(note.technique)))
+    return found
+
+
+def heading(number: int, solution: Solution) -> str:
+    """Return the line above a solution's table."""
+    count = len(solution.attacks)
+    notes = f"{count} note" + "s" * (count != 1)
+    return f"Solution {number}: {solution.distance_name} {solution.distance:.4f}, {notes}"
+
+
+def solution_lines(number: int, solution: Solution) -> list[str]:
+    """Return the lines that show one solution."""
+    table = [HEADS, *rows(solution)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(HEADS))]
+    lines = ("  " + "  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip() for row in table)
+    return [heading(number, solution), *lines]
+
+
+def page(solutions: Sequence[Solution], target: bool) -> str:
+    """Return the page of a folder: target and solutions to hear, scores, tables."""
+    title = escape(solutions[0].title or "Orchestration") if solutions else "Orchestration"
+    parts = [f"<h1>{title}</h1>"]
+    if target:
+        parts.append('<section><h2>Target</h2><audio controls src="target.wav"></audio></section>')
+    for k, solution in enumerate(solutions, 1):
+        cells = "".join("<tr>" + "".join(f"<td>{escape(w)}</td>" for w in row) + "</tr>" for row in rows(solution))
+        links = " · ".join(f'<a href="solution_{k}/{file}">{file}</a>' for file in ("sound.wav", *FILES.values()))
+        parts.append(
+            f'<section><h2>{escape(heading(k, solution))}</h2><audio controls src="solution_{k}/sound.wav"></audio>'
+            f'<p><img src="solution_{k}/score.svg" alt="Score of solution {k}"></p>'
+            f"<table><tr>{''.join(f'<th>{head}</th>' for head in HEADS)}</tr>{cells}</table><p>{links}</p></section>"
+        )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>{"".join(parts)}</html>\n'
+    )
+
+
+def toml(options: Mapping[str, Any]) -> str:
+    """Return options as TOML; those that are None are left out."""
+    lines = [f"{name} = {_toml(value)}" for name, value in options.items() if value is not None]
+    return "# deeporch orchestrate -c options.toml reads these options back.\n" + "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
