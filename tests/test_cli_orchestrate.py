@@ -68,8 +68,26 @@ def test_a_folder_named_after_the_target_has_everything(home, capsys):
 
 
 def test_nothing_is_overwritten_and_options_come_back(home, stub, capsys):
-    arguments = ["orchestrate", "bell & <b>.wav", "--fixed", "Fl C4", "--fixed", "Vn E4 ff", "--retune", "--max-notes",
-                 "4", "--pitch-range", "C4", "B4", "--segments", "0 0.4 0.7", "--continuity", "0.6", "--seed", "3"]  # fmt: skip
+    arguments = [
+        "orchestrate",
+        "bell & <b>.wav",
+        "--fixed",
+        "Fl C4",
+        "--fixed",
+        "Vn E4 ff",
+        "--retune",
+        "--max-notes",
+        "4",
+        "--pitch-range",
+        "C4",
+        "B4",
+        "--segments",
+        "0 0.4 0.7",
+        "--continuity",
+        "0.6",
+        "--seed",
+        "3",
+    ]
     assert cli.main(arguments) == 0
     before = {file: (home / "bell & <b>" / file).read_bytes() for file in written(home / "bell & <b>")}
     options = home / "bell & <b>" / "options.toml"

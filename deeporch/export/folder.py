@@ -29,7 +29,7 @@ FILES = {
 TIMED = ("musicxml", "midi", "svg", "pdf", "reaper")  # what has a tempo
 HEADS = ("player", "plays", "pitch", "cents", "dynamic", "from / s", "to / s", "technique")
 STYLE = """:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;
-padding:0 1rem}audio{width:100%}img{max-width:100%;background:#fff}table{border-collapse:collapse}
+padding:0 1rem}audio{width:100%}img{max-width:100%;max-height:60rem;background:#fff}table{border-collapse:collapse}
 td,th{padding:.15rem .8rem .15rem 0;text-align:left}section{margin:2.5rem 0}"""
 
 

@@ -23,26 +23,10 @@ from .solution import Solution, SolutionNote
 def from_json(path: str | Path, notes: NoteLibrary) -> Solution:
     """Read a solution that `to_json` wrote.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    notes : NoteLibrary
-        The library it was made with, or any other that has its notes: they are then found by file, or else by
-        instrument, pitch, dynamic and technique.
-
-    Returns
-    -------
-    Solution
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no solution in JSON, or the library lacks a note of it.
+    With another library than it was made with, its notes are found by file, or else by instrument, pitch, dynamic and
+    technique. What is no solution, or a note that the library lacks, is a ValueError.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
