@@ -51,7 +51,7 @@ UPLOADS := --ServerApp.tornado_settings="{'websocket_max_message_size': 10485760
 
 orchestrate: $(DONE) ## Orchestrate a sound: make orchestrate TARGET=bell.wav
 	@test -n "$(TARGET)" || { echo "Name the sound: make orchestrate TARGET=bell.wav." >&2; exit 2; }
-	@$(PY) -m deeporch.orchestration.orchestrate "$(TARGET)" $(ARGS)
+	@$(PY) -m deeporch orchestrate "$(TARGET)" $(ARGS)
 
 bench: $(DONE) ## Measure how fast mixtures and features are made, and networks trained
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
