@@ -98,7 +98,10 @@ def test_an_export_writes_one_file_or_says_in_a_sentence_that_it_cannot(export, 
     path = tmp_path / "new" / f"one.{export[3:]}"
     assert getattr(solution, export)(path) == path
     assert path.stat().st_size > 100
-    assert list(path.parent.iterdir()) == [path], "nothing else is left behind"
+    left = {
+        file for file in path.parent.iterdir() if file.name != "one_stems"
+    }  # the sounds that Reaper's project plays
+    assert left == {path}, "nothing else is left behind"
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file") as caught:
         getattr(solution, export)(tmp_path / "file" / "one")
