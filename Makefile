@@ -4,12 +4,14 @@
 #   PROFILE=laptop          quick (default), laptop or gpu: see notebooks/profiles/
 #   NOTEBOOKS="01 02"       which notebooks to run (default: all)
 #   TARGET=bell.wav         the sound to orchestrate
+#   LAB=notebooks           JupyterLab opens the originals, not a copy of them
 #   ARGS="-p SEED=1"        passed on to the command
 
 PYTHON    ?= python3
 PROFILE   ?= quick
 NOTEBOOKS ?=
 TARGET    ?=
+LAB       ?= lab
 ARGS      ?=
 
 VENV := .venv
@@ -44,26 +46,26 @@ test: $(DONE) lint ## Check everything: style, modules, every notebook from top 
 	$(PY) -m pytest tests/browser --durations=5 || status=$$?; \
 	exit $$status
 
-lab: $(DONE) ## Open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab notebooks $(UPLOADS) $(ARGS)
-
-UPLOADS := --ServerApp.tornado_settings="{'websocket_max_message_size': 104857600}" # sounds of up to 100 MB, not 10
+# What is run there changes nothing that git tracks: it is a copy, to which new notebooks are added, and no others. .jupyter
+# says that nobody is asked about Jupyter's news, and that sounds of up to 100 MB, not 10, can be uploaded.
+lab: $(DONE) ## Open a copy of the notebooks (lab/) in JupyterLab; LAB=notebooks opens the originals
+	@test "$(LAB)" != lab || { mkdir -p lab && cp -Rn notebooks/. lab 2>/dev/null || true; }
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	    --LabApp.default_url=/lab/tree/$(LAB)/00_notes_and_mixtures.ipynb $(ARGS)
 
 orchestrate: $(DONE) ## Orchestrate a sound: make orchestrate TARGET=bell.wav
 	@test -n "$(TARGET)" || { echo "Name the sound: make orchestrate TARGET=bell.wav." >&2; exit 2; }
-	@$(PY) -m deeporch orchestrate "$(TARGET)" $(ARGS)
+	@$(CLI) orchestrate "$(TARGET)" $(ARGS)
 
 bench: $(DONE) ## Measure how fast mixtures and features are made, and networks trained
 	@$(PY) tests/benchmarks/bench.py $(ARGS)
 	@$(PY) tests/benchmarks/training.py
 
 figures: $(DONE) ## Redraw every figure, their gallery and the README's table from figures/*.csv
-	@$(PY) -m deeporch.plots.study $(ARGS)
-	@$(PY) -m deeporch.plots.gallery
-	@$(PY) -m deeporch.plots.tables
+	@$(CLI) figures $(ARGS)
 
 five-minutes: $(DONE) ## Train a recognizer for five minutes and compare it with the study
-	@$(PY) -m deeporch.recognition.train $(ARGS)
+	@$(CLI) train $(ARGS)
 
 lint: $(DONE) ## Style (ruff), layers (import-linter), what is required and used (deptry), types (basedpyright)
 	@$(PY) -m ruff check .

@@ -22,6 +22,7 @@ from .util.checks import check_choice
 if TYPE_CHECKING:
     from .recognition.recognizer import Heard
 
+EXAMPLES = Path(__file__).parent / "examples"  # sounds that ship
 ORCHESTRA = "Fl Fl Ob ClBb|BClBb Bn Hn TpC Tbn Vn Va Vc Cb"
 
 
@@ -148,20 +149,40 @@ def _recognize(options: argparse.Namespace) -> int:
     recognizer, found, failed = Recognizer.load(options.checkpoint), {}, 0
     for file in options.files:
         try:
-            found[file] = recognizer.predict(file, n=options.n)
+            notes = recognizer.predict(file, n=options.n)
+            found[file] = notes, [] if is_sure(notes) else recognizer.predict(file, n=len(notes) + NEXT)[len(notes) :]
         except (OSError, ValueError) as error:
             print(error, file=sys.stderr)
             failed = 1
     if options.json:
-        print(json.dumps({file: [note._asdict() for note in notes] for file, notes in found.items()}, indent=1))
+        print(json.dumps({file: [note._asdict() for note in notes] for file, (notes, _) in found.items()}, indent=1))
     elif found:
-        print("\n".join(line for file, notes in found.items() for line in answer_lines(file, notes)))
+        print("\n".join(line for file, (notes, rest) in found.items() for line in answer_lines(file, notes, rest)))
     return failed
 
 
-def answer_lines(file: str, notes: Sequence[Heard]) -> list[str]:
-    """Return the lines that show the notes of one file."""
-    return [file, *(f"  {note.instrument:<6} {note.pitch:<4} {note.probability:6.1%}" for note in notes)]
+SURE = 0.5  # likelihood below which an answer is said to be unsure
+NEXT = 4  # notes that are named beside it
+
+
+def is_sure(notes: Sequence[Heard]) -> bool:
+    """Return whether every note is likelier than not."""
+    return all(note.probability >= SURE for note in notes)
+
+
+def answer_lines(file: str, notes: Sequence[Heard], rest: Sequence[Heard] = ()) -> list[str]:
+    """Return the lines that show the notes of one file, and those that come next where the answer is unsure."""
+    from .notes.instruments import INSTRUMENTS
+
+    lines = [file]
+    for note in notes:
+        name, family = INSTRUMENTS.get(note.instrument, (note.instrument, "other"))[:2]
+        lines.append(f"  {note.pitch:<4} {f'{name} ({note.instrument})':<28} {family:<15} {note.probability:4.0%}")
+    if not is_sure(notes):
+        more = ", ".join(f"{note.pitch} {note.instrument} {note.probability:.0%}".strip() for note in rest)
+        lines.append("  Unsure: the network has learned from other sounds than these, or there are more notes.")
+        lines.append(f"  Next likely: {more}. Tell it how many notes there are with -n.")
+    return lines
 
 
 # ---- orchestrate: a sound --------------------------------------------------------------------------------------------
@@ -389,7 +410,12 @@ def _figures(options: argparse.Namespace) -> int:
 COMMANDS = {
     "run": ("Run the notebooks without a browser.", "deeporch run 01 02 --profile laptop", _run_options, _run),
     "train": ("Train a recognizer.", "deeporch train --minutes 5 --checkpoint mine", _train_options, _train),
-    "recognize": ("Name the notes of sounds.", "deeporch recognize chord.wav", _recognize_options, _recognize),
+    "recognize": (
+        "Name the notes of sounds.",
+        "deeporch recognize chord.wav",
+        _recognize_options,
+        _recognize,
+    ),
     "orchestrate": (
         "Find the notes of an orchestra that come closest to a sound.",
         "deeporch orchestrate bell.wav --orchestra 'Fl Ob|EH ClBb Bn' -o bell",

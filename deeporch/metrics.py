@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch.nn.functional import one_hot
 
 from .notes.instruments import INSTRUMENTS
@@ -117,7 +117,9 @@ def mistakes(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> p
         interval = midi[guessed][None, :] - midi[true][:, None]
         fold = np.abs((interval + 6) % 12 - 6)
         cost = 2.0 * fold + 0.1 * np.abs(interval) / 12 + (instrument[guessed][None, :] != instrument[true][:, None])
-        rows += [(mixture, true[i], guessed[j]) for i, j in zip(*linear_sum_assignment(cost), strict=True)]
+        rows += [
+            (mixture, true[i], guessed[j]) for i, j in zip(*scipy.optimize.linear_sum_assignment(cost), strict=True)
+        ]
     table = pd.DataFrame(rows, columns=["mixture", "true", "predicted"], dtype=int)
     for column in ("true", "predicted"):
         table[f"{column}_instrument"] = instrument[table[column]]

@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 import librosa
 import numpy as np
 import scipy.sparse
+import soxr
 import torch
 
 from ..mixtures import mixing
@@ -130,15 +132,18 @@ class ConstantQ:
     def transform(self, audio: np.ndarray) -> np.ndarray:
         """Return the complex transform, complex64 [batch, bins, frames], of float32 [batch, samples].
 
-        It is `librosa.cqt`, which computes its filters anew with every call; here they are computed once. Nor is the
-        sound resampled beforehand where only low octaves are asked for.
+        It is `librosa.cqt`, which computes its filters anew with every call; here they are computed once and kept, so
+        that a command need not even import librosa. Nor is the sound resampled where only low octaves are asked for.
         """
         filters, lengths = _filters(self)
         octaves, hop = [], self.hop
         for basis, n_fft in filters:
-            spectrum = librosa.stft(audio, n_fft=n_fft, hop_length=hop, window="ones", pad_mode="constant")
-            octaves.append(np.stack([basis @ part for part in spectrum]))
-            audio, hop = librosa.resample(audio, orig_sr=2, target_sr=1, res_type="soxr_hq", scale=True), hop // 2
+            padded = np.pad(audio, ((0, 0), (n_fft // 2, n_fft // 2)))
+            frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=1)[:, ::hop]
+            octaves.append(
+                np.stack([basis @ np.fft.rfft(part.astype(float)).astype(np.complex64).T for part in frames])
+            )
+            audio, hop = _halved(audio), hop // 2
         frames = min(part.shape[2] for part in octaves)
         return np.concatenate([part[..., :frames] for part in reversed(octaves)], 1) / np.sqrt(lengths[:, None])
 
@@ -273,7 +278,7 @@ class ConstantQ:
 
     def _path(self, notes: NoteLibrary, whole: bool) -> Path:
         what = {**asdict(self), "floor_db": 0, "frames": 0 if whole else self.frames}
-        text = json.dumps([VERSION, librosa.__version__, notes.key, what])
+        text = json.dumps([VERSION, version("librosa"), notes.key, what])
         return cache_dir() / "constantq" / f"{notes.name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npy"
 
     def _counts(self, notes: NoteLibrary, whole: bool) -> np.ndarray:
@@ -314,24 +319,46 @@ class ConstantQ:
         return spectra.view(np.float32).reshape(*spectra.shape, 2).astype(np.float16)
 
 
+def _halved(audio: np.ndarray) -> np.ndarray:
+    """Return sounds [batch, samples] at half their rate, with the same power in each frame; as `librosa.resample`."""
+    half = np.stack([soxr.resample(sound, 2, 1, quality="soxr_hq") for sound in audio])
+    wanted = math.ceil(audio.shape[1] / 2)
+    half = np.pad(half[:, :wanted], ((0, 0), (0, max(0, wanted - half.shape[1]))))
+    return (half / np.sqrt(0.5)).astype(np.float32)
+
+
 @lru_cache(maxsize=4)
 def _filters(features: ConstantQ) -> tuple[list[tuple[scipy.sparse.csr_matrix, int]], np.ndarray]:
     """Return the highest octave's filters first, as spectra [bins, n_fft // 2 + 1], and each bin's length in samples.
 
     An octave lower the sound is taken at half the rate, so that all octaves cost the same.
     """
+    key = hashlib.sha256(json.dumps([VERSION, version("librosa"), asdict(features)]).encode()).hexdigest()[:16]
+    path = cache_dir() / "constantq" / f"filters-{key}.npz"
+    if not path.is_file():
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **_design(features))
+    with np.load(path) as kept:
+        shapes = [(features.bins // features.octaves, n_fft // 2 + 1) for n_fft in kept["n_fft"]]
+        parts = [[kept[f"{name}{octave}"] for name in ("data", "indices", "indptr")] for octave in range(len(shapes))]
+        bases = [scipy.sparse.csr_matrix(tuple(part), shape=shape) for part, shape in zip(parts, shapes, strict=True)]
+        return list(zip(bases, kept["n_fft"].tolist(), strict=True)), kept["lengths"]
+
+
+def _design(features: ConstantQ) -> dict[str, np.ndarray]:
+    """Return librosa's filters: the parts of each octave's sparse matrix, the sizes of their spectra, the lengths."""
     ratio = 4 ** (1 / features.bins_per_octave)
     options = {"window": "hann", "filter_scale": 1, "gamma": 0, "alpha": (ratio - 1) / (ratio + 1)}
     frequencies = librosa.cqt_frequencies(features.bins, fmin=features.fmin, bins_per_octave=features.bins_per_octave)
-    filters = []
+    found, sizes = {}, []
     for octave, centres in enumerate(np.split(frequencies, features.octaves)[::-1]):
         waves, lengths = librosa.filters.wavelet(freqs=centres, sr=features.sample_rate / 2**octave, norm=1, **options)
-        n_fft = waves.shape[1]
-        spectra = np.fft.fft(waves * lengths[:, None] / n_fft)[:, : n_fft // 2 + 1]
-        basis = librosa.util.sparsify_rows(spectra, quantile=0.01, dtype=np.complex64)
-        filters.append((basis * np.float32(2 ** (octave / 2)), n_fft))
+        sizes.append(waves.shape[1])
+        spectra = np.fft.fft(waves * lengths[:, None] / sizes[-1])[:, : sizes[-1] // 2 + 1]
+        basis = librosa.util.sparsify_rows(spectra, quantile=0.01, dtype=np.complex64) * np.float32(2 ** (octave / 2))
+        found |= {f"{name}{octave}": getattr(basis, name) for name in ("data", "indices", "indptr")}
     lengths, _ = librosa.filters.wavelet_lengths(freqs=frequencies, sr=features.sample_rate, **options)
-    return filters, lengths.astype(np.float32)
+    return found | {"n_fft": np.array(sizes), "lengths": lengths.astype(np.float32)}
 
 
 _OPEN: dict[tuple, NoteFrames] = {}  # memory maps, by features, library and form

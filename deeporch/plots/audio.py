@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from ..features.constantq import ConstantQ
 from ..features.mel import Mel
 from ..notes.library import NoteLibrary
+from .svg import envelope
 from .theme import BLUE, FAMILY_COLOURS, GREY, style
 
 
 def waveform(ax: Axes, audio: torch.Tensor, sample_rate: int = 44_100, *, colour: str = BLUE) -> None:
     """Draw a mono signal [samples] over seconds."""
-    step = max(1, len(audio) // 800)  # finer than the pixels it would be pale
-    points = audio[: len(audio) // step * step].float().reshape(-1, step)
-    seconds = np.arange(len(points)) * step / sample_rate
-    ax.fill_between(seconds, points.amin(1), points.amax(1), color=colour, linewidth=0)
+    step, low, high = envelope(audio, 800)  # finer than the pixels it would be pale
+    seconds = np.arange(len(low)) * step / sample_rate
+    ax.fill_between(seconds, low, high, color=colour, linewidth=0)
     ax.set(xlabel="time / s", ylabel="amplitude", xlim=(0, seconds[-1]))
 
 

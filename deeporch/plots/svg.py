@@ -45,16 +45,21 @@ def colour_of(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def waveform(audio: torch.Tensor, sample_rate: int, *, points: int = 400) -> str:
-    """Return mono audio [samples] over seconds as an ``<svg>``."""
+def envelope(audio: torch.Tensor, points: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return how many samples of mono audio fall on each of so many points, and their lowest and highest there."""
     step = max(1, len(audio) // points)
     parts = audio[: len(audio) // step * step].float().reshape(-1, step)
+    return step, parts.amin(1).numpy(), parts.amax(1).numpy()
+
+
+def waveform(audio: torch.Tensor, sample_rate: int, *, points: int = 400) -> str:
+    """Return mono audio [samples] over seconds as an ``<svg>``."""
+    _, low, high = envelope(audio, points)
     top = float(audio.abs().max()) or 1.0
     height, inner = HIGH, HIGH - TOP - BOTTOM
-    x = LEFT + np.arange(len(parts)) / len(parts) * (WIDTH - LEFT - RIGHT_EDGE)
+    x = LEFT + np.arange(len(low)) / len(low) * (WIDTH - LEFT - RIGHT_EDGE)
     middle = TOP + inner / 2
-    upper = middle - parts.amax(1).numpy() / top * inner / 2
-    lower = middle - parts.amin(1).numpy() / top * inner / 2
+    upper, lower = (middle - edge / top * inner / 2 for edge in (high, low))
     outline = [*zip(x, upper, strict=True), *zip(x[::-1], lower[::-1], strict=True)]
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in outline)
     seconds = len(audio) / sample_rate
@@ -65,17 +70,7 @@ def waveform(audio: torch.Tensor, sample_rate: int, *, points: int = 400) -> str
 
 
 def spectrogram(features: Mel | ConstantQ, picture: torch.Tensor, partials: Sequence[Partials]) -> str:
-    """Return a mel spectrogram or constant-Q transform of a mixture, with its notes' partials, as an ``<svg>``.
-
-    Parameters
-    ----------
-    features : Mel or ConstantQ
-        What it was made by.
-    picture : torch.Tensor
-        [1, bins, frames] or [bins, frames], 0 to 1.
-    partials : sequence of Partials
-        Drawn as lines over it, and named at the fundamental.
-    """
+    """Return features [bins, frames], 0 to 1, of a mixture as an ``<svg>``, with its notes' partials as named lines."""
     levels = picture.reshape(picture.shape[-2:]).numpy()
     height, inner = HIGH, HIGH - TOP - BOTTOM
     wide = WIDTH - LEFT - RIGHT_EDGE
@@ -116,17 +111,7 @@ def spectrogram(features: Mel | ConstantQ, picture: torch.Tensor, partials: Sequ
 
 
 def heard_bars(heard: Sequence[Heard], truth: Sequence[tuple[str, str]], *, title: str) -> str:
-    """Return what a network heard as ranked bars, right (✓) and wrong (✗) marked, and what it missed.
-
-    Parameters
-    ----------
-    heard : sequence of Heard
-        The likeliest first.
-    truth : sequence of (instrument, pitch)
-        The notes that sound.
-    title : str
-        Which network.
-    """
+    """Return a network's answer as ranked bars, right (✓) and wrong (✗) marked, and what it missed."""
     rows, missed = [], list(truth)
     for note in heard:
         match = next((t for t in missed if t[0] == note.instrument and note.pitch in ("", t[1])), None)
@@ -141,7 +126,7 @@ def heard_bars(heard: Sequence[Heard], truth: Sequence[tuple[str, str]], *, titl
             f'<td style="text-align:right">{note.probability:.0%}</td></tr>'
         )
     lost = ", ".join(f"{i} {p}".strip() for i, p in missed)
-    note = f"<div>not heard: {escape(lost)}</div>" if lost else "<div>all heard</div>"
+    note = f"<div>missed: {escape(lost)}</div>" if lost else "<div>all named</div>"
     return (
         f'<div style="min-width:20em;margin-right:2em;line-height:1.5"><strong>{escape(title)}</strong>'
         f'<table style="border-collapse:collapse;color:inherit">{"".join(rows)}</table>{note}</div>'
@@ -151,17 +136,7 @@ def heard_bars(heard: Sequence[Heard], truth: Sequence[tuple[str, str]], *, titl
 def curves(
     lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log: bool = False
 ) -> str:
-    """Return curves over common axes as an ``<svg>``, each with its own dashes and its name at its end.
-
-    Parameters
-    ----------
-    lines : sequence of (name, x, y)
-        What is not finite is left out.
-    xlabel, ylabel : str
-        With units.
-    log : bool
-        Whether y is drawn on a logarithmic scale.
-    """
+    """Return curves (name, x, y) over common axes as an ``<svg>``, each with its own dashes and its name at its end."""
     height, inner, wide = 170, 170 - TOP - BOTTOM, WIDTH - LEFT - RIGHT_EDGE - 76
     known = []
     for name, x, y in lines:

@@ -65,6 +65,12 @@ class _InPage(tqdm):
         return True
 
 
+def has_page() -> bool:
+    """Return whether there may be a page that shows outputs as they change: a kernel, and not the runner's."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel") and not os.environ.get("DEEPORCH_HEADLESS")
+
+
 _WITH_TOTAL = "{desc}{n_fmt} of {total_fmt}{unit}, {remaining} left{postfix}"
 _WITHOUT_TOTAL = "{desc}{n_fmt}{unit}, {elapsed}{postfix}"
 
@@ -86,7 +92,7 @@ def progress(iterable: Any = None, **options: Any) -> tqdm:
         return _Told(iterable, **options)
     if os.environ.get("DEEPORCH_HEADLESS"):
         return tqdm(iterable, mininterval=10, maxinterval=60, ncols=100, ascii=True, **options)
-    if "ipykernel" in sys.modules:
+    if has_page():
         return _InPage(iterable, **options)
     if sys.stderr.isatty():
         return tqdm(iterable, **options)

@@ -21,22 +21,7 @@ TYPES = {"MP3": "audio/mpeg", "FLAC": "audio/flac", "WAV": "audio/wav"}
 
 
 def player(audio: torch.Tensor | np.ndarray, sample_rate: int = 44_100, *, label: str = "") -> HTML:
-    """Return an audio player to show in a notebook.
-
-    Parameters
-    ----------
-    audio : torch.Tensor or numpy.ndarray
-        Mono [samples]. Played at −20 dB RMS, or softer where it would clip: loudness carries no information here.
-    sample_rate : int
-        In Hz.
-    label : str
-        What is heard; shown before the player and read to those who cannot see it.
-
-    Raises
-    ------
-    ValueError
-        If the audio is not mono, empty, or has samples that are not finite.
-    """
+    """Return a player of mono audio [samples] at −20 dB RMS, or softer where it would clip, after its label."""
     return HTML(
         '<div style="display:flex;align-items:center;gap:.75em;margin:.2em 0">'
         f'<span style="min-width:16em">{html.escape(label)}</span>'
@@ -45,22 +30,14 @@ def player(audio: torch.Tensor | np.ndarray, sample_rate: int = 44_100, *, label
 
 
 def audio_element(
-    audio: torch.Tensor | np.ndarray,
-    sample_rate: int,
-    *,
-    label: str,
-    form: str = "MP3",
-    width: str = "300px",
-    menu: bool = True,
+    audio: torch.Tensor | np.ndarray, sample_rate: int, *, label: str, form: str = "MP3", short: bool = False
 ) -> str:
-    """Return an ``<audio>`` element that holds its sound; see `player`. FLAC is fast to make, MP3 is small.
-
-    Without its `menu` a narrow one has room for the time line.
-    """
+    """Return an ``<audio>`` with its sound, see `player`: FLAC is fast to make, MP3 small; a short one only plays."""
     data = base64.b64encode(encode(levelled(audio), sample_rate, form)).decode()
+    look = f'{NO_MENU} class="deeporch-short"' if short else ""
     return (
-        f'<audio controls {"" if menu else NO_MENU} preload="metadata" aria-label="{html.escape(label or "sound")}" '
-        f'style="height:32px;width:{width}" src="data:{TYPES[form]};base64,{data}"></audio>'
+        f'<audio controls {look} preload="metadata" aria-label="{html.escape(label or "sound")}" '
+        f'style="height:32px;width:{"8.5em" if short else "300px"}" src="data:{TYPES[form]};base64,{data}"></audio>'
     )
 
 
@@ -72,19 +49,7 @@ def levelled(audio: torch.Tensor | np.ndarray) -> np.ndarray:
 
 
 def matched(sounds: Sequence[torch.Tensor | np.ndarray], sample_rate: int) -> list[np.ndarray]:
-    """Return sounds at equal loudness, for comparison: −23 LUFS, or all softer by as much as one would clip.
-
-    Parameters
-    ----------
-    sounds : sequence of torch.Tensor or numpy.ndarray
-        Mono [samples] each, not silent.
-    sample_rate : int
-        In Hz.
-
-    Notes
-    -----
-    Loudness is ITU-R BS.1770-4's, gated; sounds below its window of 0.4 s are measured with silence after them.
-    """
+    """Return mono sounds, for comparison, at −23 LUFS (ITU-R BS.1770-4), or all softer by as much as one would clip."""
     sounds = [_mono(sound) for sound in sounds]
     levels = [_lufs(sound, sample_rate) for sound in sounds]
     gains = [10 ** ((MATCHED_LUFS - level) / 20) for level in levels]

@@ -26,17 +26,7 @@ class Stopped(Exception):
 
 
 class Work(ipywidgets.VBox):
-    """A bar, a stop button and a message for one piece of work at a time.
-
-    Attributes
-    ----------
-    running : bool
-        Whether work goes on.
-    stopping : bool
-        Whether it was asked to stop.
-    message : Message
-        Its ``text`` is the last sentence.
-    """
+    """A bar, a stop button and a message for one piece of work at a time."""
 
     def __init__(self) -> None:
         self.message = Message()
@@ -60,13 +50,12 @@ class Work(ipywidgets.VBox):
         return self._asked.is_set()
 
     def start(self, action: Callable[[], object], *, done: Callable[[object], None] | None = None) -> bool:
-        """Do `action()` in a thread, then `done(its result)` there; return whether it was begun.
+        """Do `action()` in a thread, then `done(its result)` there; return whether it was begun, else say why not.
 
-        It is refused, with a sentence, while other work goes on. Progress bars of `deeporch.progress` within it are
-        shown here, and the stop button breaks them off.
+        Progress bars of `deeporch.util.progress` within it are shown here, and the stop button breaks them off.
         """
         if self.running:
-            self.message.text = "One thing at a time: stop what is running first."
+            self.message.warn("One thing at a time: stop what is running first.")
             return False
         self._asked.clear()
         self.message.text = ""
@@ -87,13 +76,7 @@ class Work(ipywidgets.VBox):
         return not self.running
 
     def tell(self, count: float, total: float | None, what: str) -> None:
-        """Show progress: so many of `total` (None: not known), of what.
-
-        Raises
-        ------
-        Stopped
-            If it was asked to stop.
-        """
+        """Show progress: so many of `total` (None: not known), of what; raise Stopped if it was asked to stop."""
         if self.stopping:
             raise Stopped
         now = time.monotonic()
@@ -121,10 +104,7 @@ class Work(ipywidgets.VBox):
             self._line.layout.display = "none"
 
 
-NONE_THERE = (
-    "No trained network is here yet, so none answers: `make five-minutes "
-    'ARGS="--checkpoint data/checkpoints/mine"` trains one.'
-)
+NONE_THERE = "No trained network is here, so none answers: `deeporch train --checkpoint mine` makes mine.safetensors."
 
 
 class Remembered:
@@ -144,18 +124,7 @@ class Remembered:
 
 
 class Networks:
-    """Recognizers by name; each is loaded when it is first asked.
-
-    Parameters
-    ----------
-    given : sequence of (str, Path or Recognizer), optional
-        Checkpoints; default all in data/checkpoints/.
-
-    Attributes
-    ----------
-    pictures : Remembered
-        What they see: they share it.
-    """
+    """Recognizers by name, each loaded when first asked: those given (files, names), or all that ship."""
 
     def __init__(self, given: Sequence[str | Path | Recognizer] | None = None) -> None:
         given = sorted(CHECKPOINTS.glob("*.safetensors")) if given is None else given
@@ -182,19 +151,13 @@ class Networks:
             known.features = partial(self.pictures, known.model.features)
         return known
 
-    def hear(self, name: str, audio: torch.Tensor, sample_rate: int, n: int) -> list[Heard]:
+    def predict(self, name: str, audio: torch.Tensor, sample_rate: int, n: int) -> list[Heard]:
         """Return the `n` likeliest notes of a sound."""
         recognizer = self[name]
         return recognizer.predict(audio, sample_rate, n=min(n, len(recognizer.model.classes)))
 
     def instruments(self, name: str, audio: torch.Tensor, sample_rate: int, n: int, among: Sequence[str]) -> list[str]:
-        """Return the `n` likeliest different instruments, among some.
-
-        Raises
-        ------
-        ValueError
-            If the network knows none of them.
-        """
+        """Return the `n` likeliest different instruments, among some of which the network must know one."""
         recognizer = self[name]
         if not set(among) & set(recognizer.model.classes.instruments):
             raise ValueError(f"The network {name} knows none of the instruments {', '.join(among)}.")

@@ -10,9 +10,16 @@ from pathlib import Path
 import anywidget
 import ipywidgets
 import traitlets
+from IPython.display import HTML, DisplayHandle, display
 
 HERE = Path(__file__).parent
 WRAP = {"flex_flow": "row wrap", "align_items": "center"}
+# Without its kernel a page has no widget: then the sentence and the picture of `Room.still` are shown in its place.
+LEFT = """<style>
+.jp-OutputArea-child:has(+ .jp-OutputArea-child .deeporch-left):not(:has(.deeporch-room)),
+.jp-OutputArea:has(.deeporch-room) .deeporch-left {{ display: none; }}
+</style><div class="deeporch-left"><p><em>{name}: run this cell to play with it; without a running notebook only a
+picture is left.</em></p>{still}</div>"""
 
 
 class _Keyboard(anywidget.AnyWidget):
@@ -26,6 +33,7 @@ class Room(ipywidgets.VBox):
     """A box of controls that can be used from the keyboard in JupyterLab too, where arrows and Enter are taken."""
 
     def __init__(self) -> None:
+        self._left: DisplayHandle | None = None
         super().__init__()
         self.add_class("deeporch-room")
         self.add_class(f"deeporch-{type(self).__name__}")
@@ -34,20 +42,27 @@ class Room(ipywidgets.VBox):
         """Show these, one below the other."""
         self.children = (_Keyboard(), *children)
 
+    def still(self) -> str:
+        """Return what is left of the widget on a page without a kernel, as HTML."""
+        return ""
+
+    def leave(self) -> None:
+        """Keep `still` as it is now in the pages that show the widget."""
+        if self._left is not None:
+            self._left.update(self._page())
+
+    def _page(self) -> HTML:
+        return HTML(LEFT.format(name=type(self).__name__, still=self.still()))
+
+    def _ipython_display_(self) -> None:
+        display(self._repr_mimebundle_(), raw=True)
+        self._left = display(self._page(), display_id=True)
+
 
 class Slider(anywidget.AnyWidget):
     """A native slider with a label and a readout, which screen readers can name (ipywidgets' cannot).
 
-    Attributes
-    ----------
-    value, min, max, step : float
-        `value` may be set and observed.
-    names : list of str
-        What each value from `min` on is called, in place of the number.
-    unit : str
-        Written after the number.
-    title : str
-        What screen readers say, if `description` is too short for them.
+    `names` are what the values from `min` on are called, in place of numbers; `title` is what screen readers say.
     """
 
     _esm = HERE / "slider.js"
@@ -62,20 +77,23 @@ class Slider(anywidget.AnyWidget):
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     disabled = traitlets.Bool(False).tag(sync=True)
 
+    def bind(self, owner: traitlets.HasTraits, name: str, kind: type = int) -> Slider:
+        """Show an attribute of `owner` and change it; return this slider."""
+        self.value = getattr(owner, name)
+        owner.observe(lambda change: setattr(self, "value", change["new"]), name)
+        self.observe(lambda change: setattr(owner, name, kind(change["new"])), "value")
+        return self
+
+    def span(self, low: float, high: float, names: Sequence[str], value: float) -> None:
+        """Change the range, the names of its values and the value at once."""
+        with self.hold_sync():
+            self.min, self.max, self.names, self.value = low, high, list(names), value
+
 
 class Switch(anywidget.AnyWidget):
-    """Several sounds behind one player; switching keeps the place.
+    """Several sounds (files of the MIME type `kind`) behind one player; switching `index` keeps the place.
 
-    Attributes
-    ----------
-    names : list of str
-        What each is called; set it, and `kind`, before `sounds`.
-    kind : str
-        The MIME type of the sounds.
-    sounds : list of bytes
-        A file each.
-    index : int
-        Which is heard.
+    Set `names` and `kind` before `sounds`.
     """
 
     _esm = HERE / "switch.js"
@@ -88,20 +106,7 @@ class Switch(anywidget.AnyWidget):
 
 
 class Chips(ipywidgets.HBox):
-    """Buttons of which any number may be chosen; those that are have a tick.
-
-    Parameters
-    ----------
-    options : mapping or sequence of str
-        The values; of a mapping, its values explain them.
-    label : str
-        What is chosen.
-
-    Attributes
-    ----------
-    value : tuple of str
-        The chosen ones, in the order of the options.
-    """
+    """Buttons of which any number may be chosen (`value`, in the order of the options); those that are have a tick."""
 
     value = traitlets.Tuple()
 
@@ -111,7 +116,7 @@ class Chips(ipywidgets.HBox):
         self.set_options(options)
 
     def set_options(self, options: Mapping[str, str] | Sequence[str]) -> None:
-        """Offer other values; those chosen before stay chosen."""
+        """Offer other values, which those of a mapping explain; those chosen before stay chosen."""
         meanings = options if isinstance(options, Mapping) else dict.fromkeys(options, "")
         self.buttons = {}
         for name in meanings:
@@ -140,19 +145,21 @@ class Chips(ipywidgets.HBox):
 
 
 class Message(ipywidgets.HTML):
-    """One sentence to the user: what happened, or what went wrong; announced by screen readers.
-
-    Attributes
-    ----------
-    text : str
-        The sentence; "" hides it.
-    """
+    """One sentence to the user, its `text` ("" hides it): what happened, or, as an alert, what went wrong."""
 
     text = traitlets.Unicode("")
+    _failing = False
 
     @traitlets.observe("text")
     def _show(self, change: object) -> None:
-        self.value = f'<div role="alert" class="deeporch-message">{html.escape(self.text)}</div>' if self.text else ""
+        role, kind, mark = ("alert", "error", "⚠ ") if self._failing else ("status", "message", "")
+        shown = f'<div role="{role}" class="deeporch-{kind}">{mark}{html.escape(self.text)}</div>'
+        self.value = shown if self.text else ""
+
+    def warn(self, text: str) -> None:
+        """Say that something went wrong."""
+        self.text, self._failing = "", True
+        self.text, self._failing = text, False
 
     @contextmanager
     def catching(self, *, clear: bool = True) -> Iterator[None]:
@@ -161,15 +168,10 @@ class Message(ipywidgets.HTML):
             self.text = ""
         try:
             yield
+        except (ValueError, OSError, FloatingPointError) as error:  # our own sentences say what to do
+            self.warn(str(error) or f"That did not work ({type(error).__name__}).")
         except Exception as error:
-            self.text = explain(error)
-
-
-def explain(error: Exception) -> str:
-    """Return an exception as a sentence: our own say what to do; others are at least named."""
-    if isinstance(error, ValueError | OSError | FloatingPointError) and str(error):
-        return str(error)
-    return f"That did not work ({type(error).__name__}: {error})."
+            self.warn(f"That did not work ({type(error).__name__}: {error}).")
 
 
 def button(text: str, action: object, *, tooltip: str = "") -> ipywidgets.Button:
@@ -195,3 +197,8 @@ def choice(text: str, options: Sequence[str | tuple[str, str]], *, width: str = 
 def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:
     """Return widgets side by side; they wrap where the page is narrow."""
     return ipywidgets.HBox(children, layout=ipywidgets.Layout(**WRAP))
+
+
+def count(number: int, what: str) -> str:
+    """Return "1 note", "2 notes"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -12,14 +12,13 @@ import traitlets
 
 from ..mixtures.classes import Classes
 from ..mixtures.mixtures import Mixtures
-from ..notes.instruments import INSTRUMENTS, instrument_order
 from ..notes.library import NoteLibrary, load_library
 from ..plots import svg
 from ..recognition.recognizer import Recognizer
 from ..util.files import write_text
 from .audio import audio_element, download_link
 from .background import NONE_THERE, Networks
-from .controls import Chips, Message, Room, Slider, button, choice, row
+from .controls import Chips, Message, Room, Slider, button, choice, count, row
 
 COLUMNS = (
     "round", "n", "seed", "instruments", "notes", "your_guess", "you", "network_name", "network_guess", "network",
@@ -29,34 +28,10 @@ COLUMNS = (
 class EarTest(Room):
     """Guess the instruments of random mixtures, in which no instrument plays twice, against a network.
 
-    Parameters
-    ----------
-    library : NoteLibrary or str
-        The notes, or the name of a library; see `deeporch.load_library`.
-    networks : sequence of (str, Path or Recognizer), optional
-        Trained networks; default all in data/checkpoints/. Without any you play alone.
-    n, seed : int
-        Of the first mixture.
-
-    Attributes
-    ----------
-    n : int
-        Instruments in a mixture; setting it draws a new one.
-    seed : int
-        Of the mixture; setting it draws that one.
-    network : str
-        Which network plays ("": none); at first the one that is named as the library, or else the first.
-    guess : tuple of str
-        The instruments you hear.
-    truth : list of (instrument, pitch)
-        The notes of the mixture: do not look.
-    answered : bool
-        Whether this mixture was answered.
-    table : pandas.DataFrame
-        A row a round: round, n, seed, instruments, notes, your_guess, you, network_name, network_guess, network; the
-        numbers count the right ones, and the network's are empty where none played.
-    message : Message
-        Its ``text`` says what went wrong.
+    `library` (its name, or the notes) is what is mixed; `networks`, all that ship by default, play against you, first
+    the one that is named as the library. Every control is an attribute: n, seed, network ("": none), guess. `truth`
+    holds (instrument, pitch) of the mixture (do not look), `table` a row a round (COLUMNS; the numbers count the right
+    ones), `message.text` says what went wrong.
     """
 
     n = traitlets.Int(2)
@@ -78,7 +53,8 @@ class EarTest(Room):
         self.networks = Networks(networks)
         self.message = Message()
         self._classes = Classes(self.notes, by="note")
-        self.instruments = sorted(self._classes.instruments, key=instrument_order)
+        self._names = self.notes.summary()["name"].to_dict()
+        self.instruments = [name for name in self._names if name in self._classes.instruments]
         self._rounds: list[dict] = []
         self.n, self.seed, self.network = n, seed, self.networks.made_for(self.notes.name)
         self._make_controls()
@@ -108,7 +84,8 @@ class EarTest(Room):
             if self.answered:
                 raise ValueError("This mixture is answered: take a new one.")
             if len(self.guess) != self.n:
-                raise ValueError(f"There are {self.n} instruments: choose as many; you chose {len(self.guess)}.")
+                there = f"There {'is' if self.n == 1 else 'are'} {count(self.n, 'instrument')}"
+                raise ValueError(f"{there}: choose as many; you chose {len(self.guess)}.")
             truth = {instrument for instrument, _ in self.truth}
             theirs = self._ask()
             self._rounds.append(
@@ -139,9 +116,7 @@ class EarTest(Room):
             self.truth = list(zip(table["instrument"], table["pitch"], strict=True))
             self.audio = self._recipe.audio([0])[0]
             self.answered, self.guess = False, ()
-            self._player.value = audio_element(
-                self.audio, self.notes.sample_rate, label="What is this?", form="FLAC", menu=False
-            )
+            self._player.value = audio_element(self.audio, self.notes.sample_rate, label="What is this?", form="FLAC")
             self._result.value = ""
 
     def _ask(self) -> list[str] | None:
@@ -153,16 +128,14 @@ class EarTest(Room):
     # ---- The page ----------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        count = Slider(description="Instruments", min=1, max=min(10, len(self.instruments)), value=self.n)
-        traitlets.dlink((self, "n"), (count, "value"), float)
-        traitlets.dlink((count, "value"), (self, "n"), int)
+        number = Slider(description="Instruments", min=1, max=min(10, len(self.instruments))).bind(self, "n")
         against = choice("Against", [*((name, name) for name in self.networks.names), ("nobody", "")])
         traitlets.link((self, "network"), (against, "value"))
-        chips = Chips({i: INSTRUMENTS.get(i, (i, ""))[0] for i in self.instruments}, label="You hear:")
+        chips = Chips({i: self._names[i] for i in self.instruments}, label="You hear:")
         traitlets.link((self, "guess"), (chips, "value"))
         self._player, self._result, self._score, self._saved = (ipywidgets.HTML() for _ in range(4))
         self.furnish(
-            row(self._player, count, button("New mixture", self.next), against),
+            row(self._player, number, button("New mixture", self.next), against),
             chips,
             row(button("Answer", self.answer)),
             self.message,
@@ -175,7 +148,7 @@ class EarTest(Room):
         truth = [instrument for instrument, _ in self.truth]
         lines = [("you", self.guess)] + ([] if theirs is None else [(self.network, theirs)])
         shown = "".join(f"<tr><th>{escape(who)}</th>{_marked(said, truth)}</tr>" for who, said in lines)
-        names = ", ".join(f"{INSTRUMENTS.get(i, (i, ''))[0]} {pitch}" for i, pitch in self.truth)
+        names = ", ".join(f"{self._names[i]} {pitch}" for i, pitch in self.truth)
         self._result.value = (
             f'<p>It was <strong>{escape(names)}</strong>.</p><table style="color:inherit">{shown}</table>'
             + ("" if self.networks.names else f"<p>{NONE_THERE}</p>")
@@ -188,6 +161,12 @@ class EarTest(Room):
         )
         style = "color:inherit;border-spacing:1.5em 0;text-align:right"
         self._score.value = f'<table style="{style}"><caption>instruments named</caption>{head}{body}</table>'
+
+        self.leave()
+
+    def still(self) -> str:
+        """Return what it showed last."""
+        return self._result.value + self._score.value
 
     def _offer(self) -> None:
         data = self.table.to_csv(index=False).encode()

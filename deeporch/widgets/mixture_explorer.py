@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets
+import pandas as pd
 import torch
 import traitlets
 
 from ..features.registry import FEATURES, get_features
 from ..mixtures.classes import Classes
 from ..mixtures.mixtures import SAMPLES, Mixtures
-from ..notes.instruments import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch
+from ..notes.instruments import dynamic_order, midi_to_pitch
 from ..notes.library import SOURCES, NoteLibrary, load_library
 from ..plots import svg
 from ..recognition.recognizer import Heard, Recognizer
@@ -29,37 +30,10 @@ MOST = 10  # notes
 class MixtureExplorer(Room):
     """Mixtures to play with: draw one at random or place its notes, solo and mute them, ask the networks.
 
-    Parameters
-    ----------
-    library : NoteLibrary or str
-        The notes, or the name of a library; see `deeporch.load_library`.
-    networks : sequence of (str, Path or Recognizer), optional
-        Trained networks; default all in data/checkpoints/.
-    n, seed : int
-        Of the first mixture.
-
-    Attributes
-    ----------
-    library : str
-        The library's name; setting it loads another, in a thread (`work`).
-    instruments, dynamics : tuple of str
-        What random mixtures are drawn from; () is all.
-    lowest, highest : int
-        Their range, as MIDI numbers.
-    n, seed : int
-        Notes in a random mixture, and its seed. Setting any of these draws a new one.
-    placed : tuple of Placed
-        The notes of the mixture; set it to place them by hand.
-    chosen_networks : tuple of str
-        Which networks answer.
-    heard : dict of str to list of Heard
-        What they said.
-    notes : NoteLibrary
-        The notes.
-    audio : torch.Tensor
-        The mixture, float32 [samples].
-    message : Message
-        Its ``text`` says what went wrong.
+    `library` (its name, or the notes) is what is mixed; `networks`, all that ship by default, say what they recognise.
+    Every control is an attribute: library, instruments and dynamics (() is all), lowest and highest (MIDI numbers), n,
+    seed, chosen_networks, and placed, the notes (tuple of Placed). `audio` [samples] is the mixture, `truth` its notes,
+    `heard` the networks' answers, `message.text` says what went wrong.
     """
 
     library = traitlets.Unicode()
@@ -102,17 +76,16 @@ class MixtureExplorer(Room):
     def draw(self) -> None:
         """Draw the random mixture of the settings; what is impossible is said in `message`."""
         with self.message.catching():
-            fits = torch.ones(len(self.notes), dtype=torch.bool)
-            if self.dynamics:
-                fits = torch.from_numpy(self.notes.table["dynamic"].isin(self.dynamics).to_numpy(copy=True))
-            if not fits.any():
-                raise ValueError(f"No note of this library is played {' or '.join(self.dynamics)}.")
             if self.lowest > self.highest:
                 raise ValueError("The lowest pitch lies above the highest: no note is left.")
-            recipe = Mixtures(
-                self.notes, self._classes, n=self.n, size=1, seed=self.seed, pool=fits.nonzero().flatten(),
-                instruments=self.instruments or None, pitch_range=(self.lowest, self.highest),
-            )  # fmt: skip
+            fits = self._fitting(self.instruments, self.dynamics)
+            if not fits.any():
+                who = " or ".join(self.instruments) or "this library"
+                how = f" played {' or '.join(self.dynamics)}" * bool(self.dynamics)
+                span = f"{midi_to_pitch(self.lowest)} to {midi_to_pitch(self.highest)}"
+                raise ValueError(f"No note is left: {who} has none{how} from {span}.")
+            pool = torch.from_numpy(fits.to_numpy(copy=True)).nonzero().flatten()
+            recipe = Mixtures(self.notes, self._classes, n=self.n, size=1, seed=self.seed, pool=pool)
             drawn = tuple(Placed(int(i)) for i in recipe.indices[0])
             if drawn == self.placed:  # nobody would be told
                 self._refresh()
@@ -125,13 +98,19 @@ class MixtureExplorer(Room):
     def add(self) -> None:
         """Add a note, the middle one of those that may be drawn."""
         if len(self.placed) < MOST:
-            table = self.notes.table
-            fits = table["midi"].between(self.lowest, self.highest)
-            fits &= table["instrument"].isin(self.instruments or table["instrument"].unique())
-            rows = table.index[fits] if fits.any() else table.index
+            fits = self._fitting(self.instruments)
+            rows = fits.index[fits] if fits.any() else fits.index
             self.placed = (*self.placed, Placed(int(rows[len(rows) // 2])))
         else:
-            self.message.text = f"{MOST} notes are as many as fit here: remove one first."
+            self.message.warn(f"{MOST} notes are as many as fit here: remove one first.")
+
+    def _fitting(self, instruments: Sequence[str], dynamics: Sequence[str] = ()) -> pd.Series:
+        """Return which notes of the library lie in the range and are played by these, like this; () is all."""
+        fits = self.notes.table["midi"].between(self.lowest, self.highest)
+        for column, wanted in (("instrument", instruments), ("dynamic", dynamics)):
+            if wanted:
+                fits &= self.notes.table[column].isin(wanted)
+        return fits
 
     def save(self, path: str | Path) -> Path:
         """Write the mixture as WAV and its labels as JSON beside it; return the WAV's path."""
@@ -148,17 +127,13 @@ class MixtureExplorer(Room):
         self.notes, self._classes = notes, classes
         self.placed = ()
         table = notes.table
-        found = sorted(table["instrument"].unique(), key=instrument_order)
-        self._chips["instruments"].set_options({i: INSTRUMENTS.get(i, (i, ""))[0] for i in found})
+        self._chips["instruments"].set_options(notes.summary()["name"].to_dict())
         self._chips["dynamics"].set_options(sorted(table["dynamic"].unique(), key=dynamic_order))
         low, high = int(table["midi"].min()), int(table["midi"].max())
         with self.hold_trait_notifications():
             self.library, self.lowest, self.highest = notes.name, low, high
         for name in ("lowest", "highest"):
-            slider, value = self._sliders[name], getattr(self, name)
-            with slider.hold_sync():
-                slider.min, slider.max, slider.names = low, high, [midi_to_pitch(m) for m in range(low, high + 1)]
-                slider.value = value
+            self._sliders[name].span(low, high, map(midi_to_pitch, range(low, high + 1)), getattr(self, name))
         self.draw()
 
     def _load(self, change: dict) -> None:
@@ -179,7 +154,7 @@ class MixtureExplorer(Room):
     # ---- The page ----------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        libraries = choice("Library", SOURCES)
+        libraries = choice("Library", SOURCES, width="11em")
         self.observe(lambda change: self._show_library(libraries, change["new"]), "library")
         libraries.observe(lambda change: setattr(self, "library", change["new"]), "value")
         self._sliders = {
@@ -189,9 +164,7 @@ class MixtureExplorer(Room):
             "seed": Slider(description="Seed", max=999),
         }
         for name, slider in self._sliders.items():
-            slider.value = getattr(self, name)
-            self.observe(lambda change, slider=slider: setattr(slider, "value", change["new"]), name)
-            slider.observe(lambda change, name=name: setattr(self, name, int(change["new"])), "value")
+            slider.bind(self, name)
         self._chips = {name: Chips(label=f"{name.capitalize()}:") for name in ("instruments", "dynamics")}
         for name, chips in self._chips.items():
             traitlets.link((self, name), (chips, "value"))
@@ -227,11 +200,9 @@ class MixtureExplorer(Room):
             if not note_controls.audible(self.placed):
                 self.heard = {}
                 self._player.value = self._seen.value = self._answers.value = ""
-                self.message.text = "No note sounds: add one, or unmute one."
+                self.message.warn("No note sounds: add one, or unmute one.")
                 return
-            self._player.value = audio_element(
-                self.audio, self.notes.sample_rate, label="The mixture", form="FLAC", width="22em", menu=False
-            )
+            self._player.value = audio_element(self.audio, self.notes.sample_rate, label="The mixture", form="FLAC")
             self._seen.value = self.picture()
             self._ask()
 
@@ -247,10 +218,14 @@ class MixtureExplorer(Room):
             seen.append(svg.spectrogram(FEATURES[name], picture, lines))
         return f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(seen)}</div>'
 
+    def still(self) -> str:
+        """Return what it showed last."""
+        return self.picture() if note_controls.audible(self.placed) else ""
+
     def _ask(self) -> None:
         truth = self.truth
         self.heard = {
-            name: self.networks.hear(name, self.audio, self.notes.sample_rate, len(truth))
+            name: self.networks.predict(name, self.audio, self.notes.sample_rate, len(truth))
             for name in self.chosen_networks
         }
         bars = [svg.heard_bars(heard, truth, title=name) for name, heard in self.heard.items()]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
-import soundfile
 import torch
 
 from ..mixtures.mixtures import SAMPLES
@@ -18,7 +17,7 @@ from ..notes.instruments import dynamic_order, instrument_order, midi_to_pitch, 
 from ..notes.library import NoteLibrary
 from ..plots.svg import Partials, colour_of
 from ..util.files import atomic_path, write_text
-from .audio import audio_element
+from .audio import audio_element, encode
 from .controls import Slider, button, row, toggle
 
 MAX_ONSET = 1.0  # seconds
@@ -26,19 +25,7 @@ MAX_ONSET = 1.0  # seconds
 
 @dataclass(frozen=True)
 class Placed:
-    """One note of a mixture.
-
-    Attributes
-    ----------
-    row : int
-        Of the library's table.
-    level_db : float
-        Change of level, in dB.
-    onset : float
-        Seconds before it starts.
-    muted, solo : bool
-        A muted note is silent; as soon as one note is solo, so are all that are not.
-    """
+    """One note of a mixture: its row of the library, change of level, seconds before it starts, muted or solo."""
 
     row: int
     level_db: float = 0.0
@@ -101,20 +88,13 @@ def card(notes: NoteLibrary, placed: Sequence[Placed], *, scale: float = 1.0) ->
 
 
 def files(notes: NoteLibrary, placed: Sequence[Placed]) -> tuple[bytes, str]:
-    """Return a mixture as a 16-bit WAV, scaled down only if it would clip, and its labels as JSON.
-
-    Raises
-    ------
-    ValueError
-        If no note sounds.
-    """
+    """Return a mixture as a 16-bit WAV, scaled down only if it would clip, and its labels as JSON."""
     if not audible(placed):
         raise ValueError("There is nothing to save: no note sounds. Add one, or unmute one.")
     audio = mix(notes, placed)
     scale = 1 / max(1.0, float(audio.abs().max()))
-    file = io.BytesIO()
-    soundfile.write(file, np.asarray(audio * scale), notes.sample_rate, format="WAV", subtype="PCM_16")
-    return file.getvalue(), json.dumps(card(notes, placed, scale=scale), indent=1, ensure_ascii=False)
+    wav = encode(np.asarray(audio * scale), notes.sample_rate)
+    return wav, json.dumps(card(notes, placed, scale=scale), indent=1, ensure_ascii=False)
 
 
 def save(notes: NoteLibrary, placed: Sequence[Placed], path: str | Path) -> Path:
@@ -127,21 +107,11 @@ def save(notes: NoteLibrary, placed: Sequence[Placed], path: str | Path) -> Path
     return path
 
 
-NARROW = {"width": "6em"}
+NARROW = {"width": "5.5em"}
 
 
 class PlacedRow(ipywidgets.HBox):
-    """One note: instrument, pitch, dynamic, level, onset, mute, solo, its own player, and a button that removes it.
-
-    Parameters
-    ----------
-    index : int
-        Which note of the mixture.
-    changed : callable
-        Called with the index and the changed `Placed`.
-    removed : callable
-        Called with the index.
-    """
+    """One note of a mixture: its choices, level, onset, mute, solo, its own player, and a button that removes it."""
 
     def __init__(self, index: int, changed: Callable[[int, Placed], None], removed: Callable[[int], None]) -> None:
         self.index, self._changed = index, changed
@@ -182,9 +152,7 @@ class PlacedRow(ipywidgets.HBox):
             if self._heard != (notes.key, note.row):
                 audio = notes.audio[note.row, : int(notes.lengths[note.row])][: 2 * notes.sample_rate]
                 label = f"Note {self.index + 1}: {line['instrument']} {line['pitch']} {line['dynamic']}"
-                self._player.value = audio_element(
-                    audio, notes.sample_rate, label=label, form="FLAC", width="13em", menu=False
-                )
+                self._player.value = audio_element(audio, notes.sample_rate, label=label, form="FLAC", short=True)
                 self._heard = (notes.key, note.row)
         finally:
             self._showing = False
@@ -224,3 +192,13 @@ class PlacedRow(ipywidgets.HBox):
                     muted=self._mute.value, solo=self._solo.value,
                 ),
             )  # fmt: skip
+
+
+def desks(orchestra: Sequence[str]) -> list[str]:
+    """Return what the players are called: ``"Fl 1"``, ``"Fl 2"``, and ``"Ob"`` where there is only one."""
+    seated: Counter[str] = Counter()
+    names = []
+    for player in orchestra:
+        seated[player] += 1
+        names.append(f"{player} {seated[player]}" if orchestra.count(player) > 1 else player)
+    return names

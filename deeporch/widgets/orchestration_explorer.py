@@ -14,7 +14,8 @@ import soundfile
 import torch
 import traitlets
 
-from ..notes.instruments import INSTRUMENTS, instrument_order
+from ..export.musicxml import engrave
+from ..notes.instruments import midi_to_pitch
 from ..notes.library import NoteLibrary, load_library
 from ..orchestration.distances import DISTANCES
 from ..orchestration.orchestrate import orchestrate
@@ -24,54 +25,29 @@ from ..plots import svg
 from ..recognition.recognizer import Recognizer
 from .audio import download_link, encode, matched
 from .background import EVERY, Networks, Work
-from .controls import Chips, Message, Room, Slider, Switch, button, choice, row, toggle
+from .controls import Chips, Message, Room, Slider, Switch, button, choice, count, row, toggle
+from .note_controls import desks
 
 KINDS = {  # of file: how it is written, its type, and its ending
     "WAV": ("to_wav", "audio/wav", "wav"),
     "MusicXML": ("to_musicxml", "application/vnd.recordare.musicxml+xml", "musicxml"),
     "MIDI": ("to_midi", "audio/midi", "mid"),
 }
+SOUNDS = "WAV, FLAC, MP3, OGG or AIFF"
+ENDINGS = ".wav,.flac,.mp3,.ogg,.aif,.aiff"
 LONG = 10.0  # seconds from which sounds go to the page as MP3
+TEXTURES = {"sparse": 0.05, "as usual": None, "full": 0.0}  # by which share each note lengthens the distance
+SEGMENTS = [("automatic", "auto"), ("one chord", "one"), ("at every onset", "onsets")]
 
 
 class OrchestrationExplorer(Room):
     """Search orchestrations of a sound, and listen to them beside it.
 
-    Parameters
-    ----------
-    library : NoteLibrary or str
-        What can be played; a name is loaded with `deeporch.load_library`.
-    target : path, array or tensor, optional
-        The sound; another can be uploaded.
-    sample_rate : int, optional
-        Of an array or tensor, in Hz.
-    networks : sequence of (str, Path or Recognizer), optional
-        Trained networks whose notes the search may prefer; default all in data/checkpoints/.
-
-    Attributes
-    ----------
-    orchestra : tuple of str
-        The players.
-    seconds : float
-        Longest time of a search.
-    count, seed : int
-        Solutions that are wanted, and the seed of the search.
-    distance, network : str
-        What is minimised, and the network that is asked first ("": none).
-    locked : tuple of str
-        Notes that must sound, such as ``"Vc C2 ff"``.
-    muted : tuple of int
-        Players who are not heard.
-    chosen : int
-        Which solution is shown.
-    target : torch.Tensor or None
-        The sound, mono, at the library's sample rate.
-    solutions : list of Solution
-        What the last search found, the best first.
-    curve : list of (int, float)
-        Mixtures compared so far, and the best distance then, with what each note costs.
-    message : Message
-        Its ``text`` says how the search ended, or what went wrong.
+    `library` (its name, or the notes) is what can be played, `target` a file or audio at `sample_rate`; `networks`, all
+    that ship by default, may be asked first. Every control is an attribute: orchestra, seconds, count, seed, distance,
+    network, lowest and highest (MIDI numbers), texture (of TEXTURES), segments, retune, begin and end (s), locked
+    (notes such as "Vc C2 ff"), muted (players), chosen (a solution). `solutions` holds what was found, the best first,
+    `curve` (mixtures compared, least distance until then), `message.text` how the search ended, or what went wrong.
     """
 
     orchestra = traitlets.Tuple()
@@ -80,6 +56,13 @@ class OrchestrationExplorer(Room):
     seed = traitlets.Int(0)
     distance = traitlets.Unicode("partials")
     network = traitlets.Unicode("")
+    lowest = traitlets.Int(0)
+    highest = traitlets.Int(127)
+    texture = traitlets.Unicode("as usual")
+    segments = traitlets.Unicode("auto")
+    retune = traitlets.Bool(False)
+    begin = traitlets.Float(0.0)
+    end = traitlets.Float(60.0)
     locked = traitlets.Tuple()
     muted = traitlets.Tuple()
     chosen = traitlets.Int(0)
@@ -98,8 +81,10 @@ class OrchestrationExplorer(Room):
         self.work = Work()
         self.message: Message = self.work.message
         self.target: torch.Tensor | None = None
+        self._whole: torch.Tensor | None = None
         self.solutions: list[Solution] = []
         self.curve: list[tuple[int, float]] = []
+        self.evaluations: int | None = None  # most mixtures that are compared; the page sets the time
         self._drawn = 0.0
         self._make_controls()
         self.orchestra = tuple(self._chips.buttons)
@@ -108,24 +93,41 @@ class OrchestrationExplorer(Room):
         self.observe(lambda change: self._sound(), "muted")
         self.observe(lambda change: self._show_chosen(), "chosen")
         self.observe(lambda change: self._show_locked(), "locked")
+        self.observe(lambda change: self._cut(), ["begin", "end"])
 
     # ---- What can be done --------------------------------------------------------------------------------------------
 
     def load(self, sound: str | Path | np.ndarray | torch.Tensor, sample_rate: int | None = None) -> None:
         """Take another target; what is no sound is said in `message`, and changes nothing."""
         if self.work.running:
-            self.message.text = "A search is running: stop it before you take another sound."
+            self.message.warn("A search is running: stop it before you take another sound.")
             return
         with self.message.catching():
-            self.target = read_target(sound, sample_rate, self.notes.sample_rate)
-            self.solutions, self.curve, self.locked, self.muted = [], [], (), ()
+            whole = read_target(sound, sample_rate, self.notes.sample_rate)
+            seconds = len(whole) / self.notes.sample_rate
+            self._whole, self.locked = None, ()  # nothing is cut before all is set
+            for slider, value in ((self._from, 0.0), (self._to, seconds)):
+                slider.span(0, seconds, (), value)
+            self._whole = whole
+            self._cut()
+
+    def _cut(self) -> None:
+        """Take the part of the sound that was chosen as the target."""
+        if self._whole is None or self.work.running:
+            return
+        with self.message.catching():
+            if not self.begin < self.end:
+                raise ValueError("The part of the sound ends before it begins.")
+            rate = self.notes.sample_rate
+            self.target = read_target(self._whole[round(self.begin * rate) : round(self.end * rate)], rate, rate)
+            self.solutions, self.curve, self.muted = [], [], ()
             self._show()
-            self.message.text = f"A sound of {len(self.target) / self.notes.sample_rate:.1f} s: search."
+            self.message.text = f"A sound of {len(self.target) / rate:.1f} s: search."
 
     def search(self) -> None:
         """Start a search with what is set; notes that are locked stay."""
         if self.target is None:
-            self.message.text = "There is no sound yet: upload one (WAV, FLAC, MP3 or OGG)."
+            self.message.warn(f"There is no sound yet: upload one ({SOUNDS}).")
             return
         if not self.work.running:
             self.curve = []
@@ -156,6 +158,7 @@ class OrchestrationExplorer(Room):
         return found
 
     def _search(self) -> list[Solution]:
+        self.work.tell(0, None, "preparing: how the orchestra's notes sound")
         return orchestrate(
             self.target,
             self.notes,
@@ -164,8 +167,12 @@ class OrchestrationExplorer(Room):
             distance=self.distance,
             recognizer=self.networks[self.network] if self.network else None,
             solutions=self.count,
+            note_cost=TEXTURES[self.texture],
+            pitch_range=(midi_to_pitch(self.lowest), midi_to_pitch(self.highest)),
             fixed=self.locked,
-            evaluations=None,  # time is what is set
+            retune=self.retune,
+            segments=self.segments,
+            evaluations=self.evaluations,
             seconds=self.seconds,
             stop=lambda: self.work.stopping,
             progress=self._tell,
@@ -173,61 +180,101 @@ class OrchestrationExplorer(Room):
         )
 
     def _tell(self, evaluations: int, best: float, share: float) -> None:
-        self.curve.append((evaluations, best))
+        self.curve.append((evaluations, min(best, self.curve[-1][1] if self.curve else best)))
         now = time.monotonic()
         if not self.work.stopping and now - self._drawn > EVERY:
             self._drawn = now
-            self.work.tell(share, 1, f"{evaluations:,} mixtures compared, distance {best:.4f}")
+            self.work.tell(share, 1, f"{count(evaluations, 'mixture')} compared, distance {self.curve[-1][1]:.4f}")
             self._draw_curve()
 
     def _found(self, solutions: list[Solution]) -> None:
+        if not solutions:
+            raise ValueError("Nothing was found in this time: search longer.")
         self.solutions, self.muted = solutions, ()
         ended = "Stopped" if self.work.stopping else "Done"
-        best = f"the best at {solutions[0].distance_name} {solutions[0].distance:.4f}"
+        best = f"the best at a distance ({solutions[0].distance_name}) of {solutions[0].distance:.4f}"
         self.chosen = 0
         self._show()
-        self.message.text = f"{ended}: {len(solutions)} solutions, {best}."
+        self.message.text = f"{ended}: {count(len(solutions), 'solution')}, {best}."
+
+    def still(self) -> str:
+        """Return the waveform of the target, and how the search went."""
+        if self.target is None:
+            return ""
+        curve = self._curve.value
+        return (
+            f'<div style="display:flex;flex-wrap:wrap">{svg.waveform(self.target, self.notes.sample_rate)}{curve}</div>'
+        )
 
     # ---- The page ----------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        upload = ipywidgets.FileUpload(accept=".wav,.flac,.mp3,.ogg", description="Upload a sound", multiple=False)
+        upload = ipywidgets.FileUpload(accept=ENDINGS, description="Upload a sound", multiple=False)
         upload.layout.width = "auto"
-        upload.tooltip = "WAV, FLAC, MP3 or OGG, up to 60 s; Jupyter drops more than 10 MB unless `make lab` started it"
+        upload.tooltip = f"{SOUNDS}, up to 60 s; Jupyter drops more than 10 MB unless `make lab` started it"
         upload.observe(self._uploaded, "value")
-        found = sorted(self.notes.table["instrument"].unique(), key=instrument_order)
-        self._chips = Chips({i: INSTRUMENTS.get(i, (i, ""))[0] for i in found}, label="Orchestra:")
+        summary = self.notes.summary()
+        self._chips = Chips(summary["name"].to_dict(), label="Orchestra:")
         each = Slider(description="Players of each", min=1, max=4, value=1)
         for control in (self._chips, each):
             control.observe(lambda change: self._seat(int(each.value)), "value")
         self.observe(self._show_orchestra, "orchestra")
-        sliders = {
-            "seconds": Slider(description="Search for", min=1, max=120, unit=" s"),
-            "count": Slider(description="Solutions", min=1, max=8),
-            "seed": Slider(description="Seed", max=99),
+        families = {f: tuple(summary.index[summary["family"] == f]) for f in summary["family"].unique()}
+        section = choice("Section", [("everyone", tuple(summary.index)), *families.items()])
+        section.observe(lambda change: setattr(self._chips, "value", change["new"]), "value")
+        main = [
+            Slider(description="Search for", min=1, max=120, unit=" s").bind(self, "seconds", float),
+            Slider(description="Solutions", min=1, max=8).bind(self, "count"),
+        ]
+        low, high = int(self.notes.table["midi"].min()), int(self.notes.table["midi"].max())
+        self.lowest, self.highest = low, high
+        pitches = [Slider(description=name.capitalize()).bind(self, name) for name in ("lowest", "highest")]
+        for slider in pitches:
+            slider.span(low, high, map(midi_to_pitch, range(low, high + 1)), slider.value)
+        self._from, self._to = (
+            Slider(description=name, title=f"Part of the sound, {name}", max=60, step=0.01, unit=" s")
+            for name in ("From", "To")
+        )
+        self._from.bind(self, "begin", float)
+        self._to.bind(self, "end", float)
+        retune = toggle("Retune", "Retune notes by up to a quarter-tone, onto the target's partials")
+        lists = {
+            "texture": choice("Texture", TEXTURES),
+            "segments": choice("Chords change", SEGMENTS, width="16em"),
+            "distance": choice("Distance", DISTANCES, width="15em"),
+            "network": choice("Network", [("none", ""), *((n, n) for n in self.networks.names)]),
         }
-        for name, slider in sliders.items():
-            traitlets.dlink((self, name), (slider, "value"), float)
-            traitlets.dlink((slider, "value"), (self, name), float if name == "seconds" else int)
-        distances = choice("Distance", DISTANCES, width="17em")
-        traitlets.link((self, "distance"), (distances, "value"))
-        advice = choice("Network", [("none", ""), *((n, n) for n in self.networks.names)])
-        traitlets.link((self, "network"), (advice, "value"))
-        self._curve, self._links = ipywidgets.HTML(), ipywidgets.HTML()
+        for name, control in {**lists, "retune": retune}.items():
+            traitlets.link((self, name), (control, "value"))
+        self._must = ipywidgets.Text(description="Must sound", placeholder="Vc C2 ff, Ob A4", continuous_update=False)
+        self._must.observe(self._must_sound, "value")
+        more = toggle("More", "Pitches, texture, chords, tuning, part of the sound, and how it is compared")
+        seed = Slider(description="Seed", max=99).bind(self, "seed")
+        rest = ipywidgets.VBox(
+            [
+                row(*pitches, lists["texture"], lists["segments"], retune),
+                row(self._from, self._to, self._must),
+                row(lists["distance"], lists["network"], seed),
+            ]
+        )
+        rest.layout.display = "none"
+        more.observe(lambda change: setattr(rest.layout, "display", "flex" if change["new"] else "none"), "value")
+        self._curve, self._links, self._score = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
         self._switch = Switch()
         self._switch.observe(self._switched, "index")
         self._parts = ipywidgets.VBox()
-        self._results = ipywidgets.VBox(
-            [self._switch, self._parts, row(button("Files of this solution", self._offer), self._links)]
-        )
+        after = row(button("Score", self.engrave), button("Files of this solution", self._offer), self._links)
+        self._results = ipywidgets.VBox([self._switch, self._parts, after])
         self._results.layout.display = "none"
         beside = row(self._curve, self._results)
         beside.layout.align_items = "flex-start"
         self.furnish(
-            row(upload, button("Search", self.search), *sliders.values(), distances, advice),
-            row(self._chips, each),
+            row(upload, button("Search", self.search), *main, more),
+            rest,
+            row(self._chips, section, each),
             self.work,
             beside,
+            self._score,
         )
 
     def _uploaded(self, change: dict) -> None:
@@ -236,7 +283,7 @@ class OrchestrationExplorer(Room):
                 try:
                     sound, rate = soundfile.read(io.BytesIO(bytes(file["content"])), dtype="float32")
                 except soundfile.LibsndfileError:
-                    raise ValueError(f"{file['name']!r} is no WAV, FLAC, MP3 or OGG that can be read.") from None
+                    raise ValueError(f"{file['name']!r} cannot be read: give {SOUNDS}.") from None
                 self.load(sound, rate)
 
     def _seat(self, each: int) -> None:
@@ -252,9 +299,8 @@ class OrchestrationExplorer(Room):
         step = max(1, len(self.curve) // 200)
         points = [*self.curve[::step], *self.curve[-1:]]
         compared, best = zip(*points, strict=True) if points else ((), ())
-        line = ("best", compared, best)
         label = f"distance ({self.distance}) with the notes' costs"
-        self._curve.value = svg.curves([line], xlabel="mixtures compared", ylabel=label)
+        self._curve.value = svg.curves([("best", compared, best)], xlabel="mixtures compared", ylabel=label)
 
     def _show(self) -> None:
         """Show the target and the solutions anew."""
@@ -267,6 +313,7 @@ class OrchestrationExplorer(Room):
         self._switch.index = 0
         self._sound()
         self._show_chosen()
+        self.leave()
 
     def _sound(self) -> None:
         """Render what is heard, all equally loud; of long sounds as MP3."""
@@ -282,17 +329,21 @@ class OrchestrationExplorer(Room):
             self.chosen = change["new"] - 1
 
     def _show_chosen(self) -> None:
-        self._links.value = ""
-        notes = sorted(self.solutions[self.chosen].notes, key=lambda n: (n.onset, n.player)) if self.solutions else ()
-        self._parts.children = tuple(self._part(note) for note in notes)
+        self._links.value = self._score.value = ""
+        solution = self.solutions[self.chosen] if self.solutions else None
+        notes = sorted(solution.notes, key=lambda n: (n.player, n.onset)) if solution else ()
+        seats = desks(solution.orchestra) if solution else ()
+        self._parts.children = tuple(self._part(note, seats[note.player]) for note in notes)
 
-    def _part(self, note: SolutionNote) -> ipywidgets.HBox:
+    def _part(self, note: SolutionNote, seat: str) -> ipywidgets.HBox:
         """Return the line of one note: what it is, mute and lock."""
         name = f"{note.instrument} {note.pitch} {note.dynamic}"
+        doubles = f" ({note.instrument})" if "|" in seat else ""
         cents = f" {note.cents:+.0f} cents" if note.cents else ""
-        text = ipywidgets.Label(f"{note.player + 1}: {name}{cents}, from {note.onset:.2f} s, {note.duration:.2f} s")
+        times = f"from {note.onset:.2f} s, {note.duration:.2f} s long"
+        text = ipywidgets.Label(f"{seat}{doubles}: {note.pitch} {note.dynamic}{cents}, {times}")
         text.layout.width = "22em"
-        mute, lock = toggle("Mute", f"Mute player {note.player + 1}"), toggle("Lock", f"Lock {name}")
+        mute, lock = toggle("Mute", f"Mute {seat}"), toggle("Lock", f"Lock {name}")
         mute.value, lock.value = note.player in self.muted, name in self.locked
 
         def put(trait: str, value: object, on: bool) -> None:
@@ -305,14 +356,32 @@ class OrchestrationExplorer(Room):
         line.lock, line.name = lock, name
         return line
 
+    def _must_sound(self, change: dict) -> None:
+        self.locked = tuple(note.strip() for note in change["new"].split(",") if note.strip())
+
     def _show_locked(self) -> None:
+        self._must.value = ", ".join(self.locked)
         for line in self._parts.children:
             line.lock.value = line.name in self.locked
 
+    def _chosen_solution(self) -> Solution:
+        if not self.solutions:
+            raise ValueError("There is no solution yet: search first.")
+        return self.solutions[self.chosen]
+
+    def engrave(self) -> None:
+        """Show the score of the chosen solution; it takes a few seconds."""
+        with self.message.catching():
+            solution = self._chosen_solution()
+            self.work.start(lambda: self._engrave(solution), done=lambda score: setattr(self._score, "value", score))
+
+    def _engrave(self, solution: Solution) -> str:
+        self.work.tell(0, None, "engraving the score")
+        return f'<div class="deeporch-score" style="background:#fff;color:#000;padding:.5em">{engrave(solution)}</div>'
+
     def _offer(self) -> None:
         with self.message.catching():
-            if not self.solutions:
-                raise ValueError("There is no solution yet: search first.")
+            self._chosen_solution()
             files = self.files(self.chosen)
             name = f"solution_{self.chosen + 1}"
             self._links.value = "".join(

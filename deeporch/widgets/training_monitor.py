@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,47 +10,23 @@ from typing import Any
 import ipywidgets
 import pandas as pd
 import traitlets
-from IPython import get_ipython
 from torch import nn
 
 from ..mixtures.mixtures import Mixtures
 from ..plots import svg
 from ..training import History, copy_weights, fit
-from ..util.progress import told
+from ..util.progress import has_page, told
 from .background import Work
-from .controls import Message, Room, button, row
+from .controls import Message, Room, button, count, row
 
 
 class TrainingMonitor(Room):
     """Live curves of a training, with buttons to start, stop and resume it.
 
-    Parameters
-    ----------
-    model, train, valid
-        As `deeporch.fit` takes them. It trains in a thread: draw nothing from torch's global generator meanwhile.
-    folder : str or Path, optional
-        Where the checkpoints go from which it resumes; default a temporary one.
-    **options
-        Further arguments of `deeporch.fit`.
-
-    Attributes
-    ----------
-    status : str
-        "ready", "running", "stopped", "done" or "failed".
-    history : History or None
-        What `fit` returned last.
-    table : pandas.DataFrame
-        The epochs that are done.
-    latest : dict
-        What `fit` told last: epoch, epochs, seen, size, loss, recall, mixtures_per_second.
-    message : Message
-        Its ``text`` says how it ended.
-
-    Examples
-    --------
-    >>> monitor = TrainingMonitor(model, train, test, epochs=20)  # doctest: +SKIP
-    >>> monitor.start()  # doctest: +SKIP
-    >>> monitor  # doctest: +SKIP
+    Arguments are those of `deeporch.fit`; `folder`, by default a temporary one, keeps the checkpoints from which it
+    resumes. It trains in a thread: draw nothing from torch's global generator meanwhile. `status` is "ready",
+    "running", "stopped", "done" or "failed", `history` what `fit` returned last, `table` the epochs that are done,
+    `latest` what `fit` told last, `message.text` how it ended.
     """
 
     status = traitlets.Unicode("ready")
@@ -86,7 +61,7 @@ class TrainingMonitor(Room):
     def start(self) -> None:
         """Start or resume the training: in a thread beside the page, or, where there is no page, here, with tqdm."""
         if self.work.running:
-            self.message.text = "It is running already."
+            self.message.warn("It is running already.")
             return
         self.status = "running"
         if not has_page():
@@ -102,6 +77,10 @@ class TrainingMonitor(Room):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it stops; return whether it has."""
         return self.work.wait(timeout)
+
+    def still(self) -> str:
+        """Return the curves."""
+        return self._curves.value
 
     def _fit(self) -> History:
         if not (self.folder / "last.safetensors").is_file():  # stopped in its first epoch: from the beginning
@@ -138,11 +117,12 @@ class TrainingMonitor(Room):
         self._start.description = "Resume" if by_hand else "Start"
         because = f" ({history.stopped})" if history.stopped and not by_hand else ""
         self.message.text = (
-            f"Stopped after {history.epochs} whole epochs: Resume goes on from there."
+            f"Stopped after {count(history.epochs, 'whole epoch')}: Resume goes on from there."
             if by_hand
-            else f"Done: {history.epochs} epochs in {history.seconds:,.1f} s{because}."
+            else f"Done: {count(history.epochs, 'epoch')} in {history.seconds:,.1f} s{because}."
         )
         self._draw()
+        self.leave()
 
     def _draw(self) -> None:
         rows, state = self.latest.get("history", []), self.latest
@@ -166,8 +146,3 @@ def seconds_left(state: dict) -> float:
     rows = state["history"]
     an_epoch = rows[-1]["seconds"] / len(rows) if rows else state["size"] / state["mixtures_per_second"]
     return an_epoch * (state["epochs"] - state["epoch"] + 1 - state["seen"] / state["size"])
-
-
-def has_page() -> bool:
-    """Return whether there may be a page that shows widgets: a kernel, and not the runner's."""
-    return hasattr(get_ipython(), "kernel") and not os.environ.get("DEEPORCH_HEADLESS")

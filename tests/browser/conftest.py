@@ -17,8 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "runs" / "screenshots"  # looked at by people; git ignores it
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SETTINGS = {
-    # news and updates would open dialogs and ask servers outside
-    "@jupyterlab/apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"},
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # all cells are in the page
 }
 SERVER = ("--ServerApp.port_retries=0", "--ServerApp.root_dir={files}", "--IdentityProvider.token={token}")
@@ -76,6 +74,7 @@ class Lab:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
+            "JUPYTER_CONFIG_PATH": str(ROOT / ".jupyter"),  # as `make lab`: no news, larger uploads
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "JUPYTERLAB_SETTINGS_DIR": str(self.settings),
@@ -102,7 +101,7 @@ class Lab:
         self.write_setting("@jupyterlab/apputils-extension/themes", {"theme": theme})
 
     def wait(self):
-        for _ in range(600):
+        for _ in range(3000):
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
                 return

@@ -1,7 +1,7 @@
 """The notebooks in JupyterLab as a newcomer opens them: with their pictures and sounds; and the first one is run."""
 
 import pytest
-from conftest import ROOT, Lab, Page
+from browser.conftest import ROOT, Lab, Page
 
 from deeporch.runner.notebooks import read_notebook
 

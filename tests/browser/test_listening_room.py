@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import Page
+from browser.conftest import Page
 
 from deeporch.recognition.recognizer import CHECKPOINTS
 
@@ -66,6 +66,11 @@ def saved(page, link):
     with page.expect_download() as download:
         link.click()
     return download.value.suggested_filename, download.value.path().read_bytes()
+
+
+def test_nobody_is_asked_about_news(room):
+    assert room.page.get_by_text("Jupyter news").count() == 0
+    assert room.page.locator(".jp-Dialog").count() == 0
 
 
 def test_a_mixture_can_be_played(room):
@@ -196,6 +201,14 @@ def test_what_is_impossible_is_a_sentence(room):
     seen_soon(explorer.get_by_role("alert").get_by_text("The lowest pitch lies above the highest"))
 
 
+def test_errors_look_like_errors(room):
+    """A red edge, which information has not; the message before says that nothing is left."""
+    edge = "e => getComputedStyle(e).borderLeftColor"
+    error = widget(room, "MixtureExplorer").locator(".deeporch-error[role=alert]")
+    assert error.evaluate(edge) == "rgb(213, 64, 43)"
+    room.shot("error", widget(room, "MixtureExplorer"))
+
+
 def test_the_ear_test_is_answered_by_keyboard(room):
     test = widget(room, "EarTest")
     assert test.get_by_label("What is this?").evaluate(PLAYED)["time"] > 0.05
@@ -239,6 +252,7 @@ def chime(tmp_path_factory):
 
 def test_a_sound_is_uploaded_orchestrated_and_taken_home(room, chime):
     studio = widget(room, "OrchestrationExplorer")
+    assert studio.locator("input[type=file]").get_attribute("accept") == ".wav,.flac,.mp3,.ogg,.aif,.aiff"
     with room.page.expect_file_chooser() as chooser:
         studio.get_by_role("button", name="Upload a sound").click()
     chooser.value.set_files(chime)
@@ -269,7 +283,29 @@ def test_a_sound_is_uploaded_orchestrated_and_taken_home(room, chime):
     assert ElementTree.fromstring(score).tag == "score-partwise"
     _, midi = saved(room.page, studio.get_by_role("link", name="MIDI"))
     assert midi.startswith(b"MThd")
+    studio.get_by_role("button", name="Score").click()
+    paper = seen_soon(studio.locator(".deeporch-score"), seconds=120)
+    assert paper.locator("svg").count() > 0
+    assert paper.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)", "in dark themes too"
     room.shot("orchestration_explorer", studio)
+
+
+def test_what_is_asked_for_is_played(room):
+    studio = widget(room, "OrchestrationExplorer")
+    studio.get_by_role("button", name="More").click()
+    must = seen_soon(studio.get_by_label("Must sound"))
+    must.fill("Vn A4 mf")
+    must.press("Tab")
+    studio.get_by_label("Texture").select_option("sparse")
+    studio.get_by_role("button", name="Search").click()
+    seen_soon(studio.get_by_text("Done: "), seconds=120)
+    assert studio.get_by_text("Vn: A4 mf").count() == 1
+    must.fill("Vn A9")
+    must.press("Tab")
+    studio.get_by_role("button", name="Search").click()
+    seen_soon(studio.locator(".deeporch-error"), seconds=60)
+    must.fill("")
+    must.press("Tab")
 
 
 CONTRASTS = """(room) => {
@@ -304,6 +340,16 @@ def test_it_can_be_read_in_both_themes(room, theme):
         assert len(contrasts) > 5
         assert {text: ratio for text, ratio in contrasts if ratio < 4.5} == {}
         room.shot(f"{name}_{theme.split()[1].lower()}", widget(room, name))
+
+
+def test_a_note_has_one_line_in_a_window_of_1400(room):
+    room.page.set_viewport_size({"width": 1400, "height": 1400})
+    explorer = widget(room, "MixtureExplorer")
+    explorer.get_by_role("button", name="New mixture").click()
+    lines = explorer.locator(".widget-hbox:has(> .deeporch-slider), .widget-hbox:has(audio.deeporch-short)")
+    heights = lines.evaluate_all("rows => rows.filter(r => r.querySelector('audio')).map(r => r.clientHeight)")
+    assert heights
+    assert max(heights) < 50, "controls are 28 pixels high, players 32"
 
 
 @pytest.mark.parametrize("width", [700, 1100])

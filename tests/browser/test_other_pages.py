@@ -5,7 +5,7 @@ import os
 import re
 
 import pytest
-from conftest import KERNEL_IS_READY, Lab, Page
+from browser.conftest import KERNEL_IS_READY, Lab, Page
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 WIDGETS = ("MixtureExplorer", "EarTest", "TrainingMonitor", "OrchestrationExplorer")

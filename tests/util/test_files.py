@@ -124,7 +124,7 @@ def test_progress_walks_and_writes_little_in_a_log(monkeypatch, capsys):
 def test_a_bar_in_a_notebook_is_html_and_leaves_nothing(monkeypatch):
     shown = []
     place = SimpleNamespace(update=lambda html: shown.append(html.data))
-    monkeypatch.setitem(sys.modules, "ipykernel", sys.modules.get("ipykernel"))
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=None))
     monkeypatch.setattr("IPython.display.display", lambda html, display_id: shown.append(html.data) or place)
     assert list(progress(range(3), desc="<counting>", unit=" notes")) == [0, 1, 2]
     assert 'value="0.000"' in shown[0]

@@ -82,7 +82,7 @@ def test_without_a_network_you_play_alone(tiny_library, tmp_path):
     test = EarTest(tiny_library, networks=[])
     test.guess = tuple(instruments(test))
     test.answer()
-    assert "No trained network is here yet" in test._result.value
+    assert "No trained network is here" in test._result.value
     assert test.score().loc[2, "you"] == 1
     assert pd.isna(test.score().loc[2, "network"])
     assert "–" in test._score.value

@@ -49,7 +49,7 @@ def test_stopped_and_resumed_it_has_the_history_of_an_uninterrupted_training(dat
     done = monitor.history.epochs
     assert monitor.status == "stopped"
     assert 1 <= done < 4
-    assert monitor.message.text == f"Stopped after {done} whole epochs: Resume goes on from there."
+    assert monitor.message.text == f"Stopped after {done} whole epoch{'s' * (done > 1)}: Resume goes on from there."
     assert monitor._start.description == "Resume"
     monitor.start()
     assert monitor.wait(60)

@@ -5,6 +5,7 @@ import json
 import re
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ from deeporch.features.constantq import ConstantQ
 from deeporch.plots.svg import Partials, curves, heard_bars, spectrogram
 from deeporch.recognition.recognizer import CHECKPOINTS
 from deeporch.util.progress import progress
-from deeporch.widgets import audio
+from deeporch.widgets import audio, controls
 from deeporch.widgets.audio import player
 from deeporch.widgets.background import Networks, Remembered, Work
-from deeporch.widgets.controls import Chips, Message
+from deeporch.widgets.controls import Chips, Message, count
 from deeporch.widgets.mixture_explorer import MixtureExplorer
 from deeporch.widgets.note_controls import Placed
 
@@ -119,6 +120,11 @@ def test_what_is_impossible_is_said_and_changes_nothing(explorer):
     before = explorer.placed
     explorer.lowest, explorer.highest = 70, 65
     assert "lowest pitch lies above the highest" in explorer.message.text
+    explorer.lowest, explorer.highest = 72, 72
+    assert explorer.message.text == "No note is left: this library has none from C5 to C5."
+    explorer.dynamics, explorer.instruments = ("pp",), ("Fl", "Ob")
+    assert explorer.message.text == "No note is left: Fl or Ob has none played pp from C5 to C5."
+    explorer.dynamics, explorer.instruments = (), ()
     explorer.lowest, explorer.highest = 65, 65
     explorer.instruments = ("Fl",)
     assert "A mixture of 3 distinct classes cannot be drawn: the pool has 1 classes." in explorer.message.text
@@ -193,7 +199,7 @@ def test_a_note_alone_in_constant_q_lies_on_its_first_line(tiny_library):
 def test_without_a_network_it_says_so(tiny_library):
     explorer = MixtureExplorer(tiny_library, networks=[])
     assert explorer.heard == {}
-    assert "No trained network is here yet" in explorer._answers.value
+    assert "No trained network is here" in explorer._answers.value
 
 
 def test_a_broken_network_is_a_sentence(tiny_library, tmp_path):
@@ -289,7 +295,7 @@ def test_bars_mark_right_wrong_and_missed(untrained):
     shown = heard_bars(heard, truth, title="<net>")
     assert shown.count("✓") == shown.count("✗") == 1
     assert shown.index("✓") < shown.index("✗")
-    assert "not heard: Tbn C2" in shown
+    assert "missed: Tbn C2" in shown
     assert "&lt;net&gt;" in shown
 
 
@@ -327,9 +333,30 @@ def test_messages_are_sentences():
     with message.catching():
         raise KeyError("x")
     assert message.text == "That did not work (KeyError: 'x')."
+    assert 'role="alert" class="deeporch-error"' in message.value, "errors look like errors"
+    message.text = "Done."
+    assert 'role="status" class="deeporch-message"' in message.value
     with message.catching():
         pass
     assert message.value == ""
+
+
+def test_numbers_of_things_are_words():
+    assert [count(n, "whole epoch") for n in (0, 1, 1_200)] == ["0 whole epochs", "1 whole epoch", "1,200 whole epochs"]
+
+
+def test_a_widget_leaves_a_sentence_and_a_picture(explorer, monkeypatch):
+    """Beside the view that needs a kernel there is an output that needs none, renewed as the widget changes."""
+    shown = []
+    place = SimpleNamespace(update=lambda html: shown.append(html.data))
+    monkeypatch.setattr(controls, "display", lambda thing, **options: shown.append(thing) or place)
+    explorer._ipython_display_()
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
+    assert "run this cell to play with it" in shown[1].data
+    assert shown[1].data.count("<svg") == 3
+    explorer.placed = ()
+    explorer.leave()
+    assert "<svg" not in shown[2]
 
 
 def test_work_shows_progress_and_stops():
