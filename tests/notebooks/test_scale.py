@@ -10,7 +10,7 @@ from experiments import scale
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 
-GUARD = 1.5  # times that the obvious way takes at least; see the test
+GUARD = 2.5  # times our time that the obvious way must take at least: 4.3 to 5.2 was measured on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,6 @@ def test_memory_grows_with_notes_and_with_the_recipe_as_expected():
 
 
 def test_mixing_with_mel_has_not_become_slow(mixtures):
-    """In processor time, beside the obvious way in the same turns."""
+    """In processor time, beside the obvious way in the same turns: half the speed would cross the bound, noise does not."""
     rows = pd.DataFrame(scale.beside_peers(mixtures, 5)).set_index(["measure", "unit"])
     assert rows.loc[("DataLoader, torchaudio", "times deeporch's time"), "value"] > GUARD
