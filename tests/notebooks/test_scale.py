@@ -62,6 +62,6 @@ def test_memory_grows_with_notes_and_with_the_recipe_as_expected():
 
 
 def test_mixing_with_mel_has_not_become_slow(mixtures):
-    """In processor time, beside the obvious way in the same turns: half the speed would cross the bound, noise does not."""
+    """In processor time, beside the obvious way in the same turns: half the speed crosses the bound, noise does not."""
     rows = pd.DataFrame(scale.beside_peers(mixtures, 5)).set_index(["measure", "unit"])
     assert rows.loc[("DataLoader, torchaudio", "times deeporch's time"), "value"] > GUARD
