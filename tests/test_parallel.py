@@ -36,7 +36,7 @@ def make():
     classes = Classes(notes)
     sets = [Mixtures(notes, classes, n=2, size=15, seed=seed, gain_db=(-6, 0)) for seed in (0, 1)]
     features = Mel(n_mels=16, hop=2048, frames=16, scale="log")
-    model = build("resnet", classes, features=features, seed=0, widths=(4, 8), layers=(1, 1), stem=4), last=8)
+    model = build("resnet", classes, features=features, seed=0, widths=(4, 8), layers=(1, 1), stem=4)
     return model, *sets
 
 

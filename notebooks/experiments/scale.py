@@ -69,7 +69,7 @@ def synthetic_library(size: int, seconds: float = 1.5) -> Iterator[NoteLibrary]:
     tiny = [generator.standard_normal(100).astype(np.float32) for _ in rows]
     known = NoteLibrary.from_audio(pd.DataFrame(rows), tiny, name="synthetic").table
     notes = pd.concat([known.assign(take=str(k)) for k in range(-(-size // len(known)))], ignore_index=True)[:size]
-    notes["seconds"] = seconds
+    notes["seconds"], notes["file"] = seconds, [str(k) for k in range(size)]
     with tempfile.TemporaryDirectory() as folder:
         audio = np.memmap(Path(folder, "audio"), np.float16, "w+", shape=(size, samples))
         noise = (0.1 * generator.standard_normal(2 * samples)).astype(np.float16)
