@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 import torchaudio
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -298,7 +299,10 @@ def draw(measured: pd.DataFrame) -> Figure:
     panels = [name for name in ("notes", "N", "mixtures", "classes", "peers") if (measured["against"] == name).any()]
     with style():
         figure = Figure(figsize=(10, 3.1 * math.ceil(len(panels) / 2)), layout="constrained")
-        for ax, against in zip(figure.subplots(math.ceil(len(panels) / 2), 2).flat, panels, strict=False):
+        cells = figure.subplots(math.ceil(len(panels) / 2), 2).flatten()
+        for ax in cells[len(panels) :]:
+            ax.axis("off")
+        for ax, against in zip(cells, panels, strict=False):
             part = measured[measured["against"] == against]
             if against == "peers":
                 bars = part[(part["unit"] == TIMES) & (part["measure"] != "deeporch")]
@@ -318,5 +322,8 @@ def draw(measured: pd.DataFrame) -> Figure:
             for (measure, unit), line in part.groupby(["measure", "unit"], sort=False):
                 ax.loglog(line["x"], line["value"], "o-", label=f"{measure} / {unit}", markersize=4)
             ax.set(xlabel=against)
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.xaxis.set_major_locator(FixedLocator(sorted(part["x"].unique())))
+            ax.xaxis.set_major_formatter("{x:,.0f}")
             ax.legend(fontsize=7)
     return figure
