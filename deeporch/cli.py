@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     words = [Path(word).name if Path(word).is_absolute() else word for word in arguments]
+    options.arguments = arguments
     options.command_line = " ".join(["deeporch", *words])
     try:
         if getattr(options, "config", None):
@@ -87,11 +88,13 @@ def _run_options(add: Callable) -> None:
     add("--grid", nargs="+", metavar="NAME=VALUE,…", help="run every combination, many at a time: SEED=0,1 SIZES=2,3")
     add("--workers", type=int, metavar="W", help="of a grid on this machine (default: one a GPU, or a core)")
     add("--scheduler", metavar="tcp://…", help="run the grid on the workers of this Dask scheduler")
+    add("--tensorboard", metavar="DIR", help="write the curves of all trainings there, live: tensorboard --logdir DIR")
     add("--list", action="store_true", help="show the notebooks and their parameters, and run nothing")
     add("--folder", default="notebooks", metavar="DIR", help="where the notebooks and their profiles/ are")
 
 
 def _run(options: argparse.Namespace) -> int:
+    _track(options.tensorboard)
     if options.grid:
         from .runner import grid
 
@@ -121,6 +124,8 @@ def _train_options(add: Callable) -> None:
     add("--seed", type=int, default=0, help="of the draw and the network")
     add("--device", default="auto", help="cpu, cuda or auto")
     add("--start", metavar="CHECKPOINT", help="go on with a network that was trained before")
+    add("--processes", type=int, default=1, help="that train together, a GPU or a core each; --folder lets them go on")
+    add("--tensorboard", metavar="DIR", help="write the curves there, live: tensorboard --logdir DIR")
     add("--folder", help="keep the training's state here, so that the same command resumes it")
     add("--checkpoint", help="write the network here (.safetensors)")
     add("--figures", action="store_true", help="write the scores to figures/NAME.csv")
@@ -128,9 +133,25 @@ def _train_options(add: Callable) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from .parallel import check_processes, is_loss_of_another, launch
     from .recognition import train
 
-    return train.command(options)
+    _track(options.tensorboard)
+    if options.processes != 1 and "RANK" not in os.environ:
+        check_processes(options.processes, options.device)
+        return launch(["-m", "deeporch", *options.arguments], options.processes, options.device)
+    try:
+        return train.command(options)
+    except RuntimeError as error:
+        if is_loss_of_another(error):
+            return 3  # the process that started both tells
+        raise
+
+
+def _track(folder: str | None) -> None:
+    """Let trainings write their curves below a folder."""
+    if folder:
+        os.environ["DEEPORCH_TENSORBOARD"] = str(Path(folder).expanduser().resolve())
 
 
 # ---- recognize: the notes of sounds ----------------------------------------------------------------------------------

@@ -21,8 +21,9 @@ from .mixtures.sampling import chance_recall
 from .mixtures.splits import split
 from .models.build import build, count_parameters
 from .notes.library import NoteLibrary
+from .prediction import predict
 from .results import Results
-from .training import History, fit, predict
+from .training import History, fit
 
 
 @dataclass(frozen=True)

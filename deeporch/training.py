@@ -1,9 +1,10 @@
-"""`fit`: the one training loop, resumable; and `evaluate`."""
+"""`fit`: the one training loop, resumable, by one process or several."""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -19,15 +20,18 @@ from .features.cached import CachedFeatures
 from .features.constantq import ConstantQ
 from .features.mel import Mel
 from .losses import LOSSES, add_l1, compute_loss, split_weights
-from .metrics import Scores, count_right, score
+from .metrics import count_right, score
 from .mixtures.mixtures import Mixtures
 from .models.checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
 from .models.cnn import gains_by_bfloat16
+from .parallel import Ranks
+from .prediction import predict_all
 from .util.checks import check_choice
-from .util.environment import environment, limit_threads, pick_device
+from .util.environment import environment, limit_threads
 from .util.files import atomic_path
 from .util.processor import keep_memory
 from .util.progress import progress
+from .util.tracking import Curves
 
 SCHEDULES = ("constant", "cosine")
 
@@ -156,13 +160,16 @@ class _Fit:
 
     def __init__(self, model, train, valid, training, folder, augment, features, callback) -> None:  # noqa: ANN001
         self.model, self.training, self.augment, self.callback = model, training, augment, callback
-        self.device = pick_device(training.device)
+        self.ranks = Ranks(training.device)
+        self.device = self.ranks.device
         self.folder = None if folder is None else Path(folder)
         self.make_train = train if callable(train) else None
         self.features = features or model.features
         self.train = None if self.make_train else self._cached(train, self.features)
         self.valid = None if valid is None else self._cached(valid, model.features)
         self.amp = training.amp and gains_by_bfloat16(model, self.device)
+        if self.ranks.size > 1 and self.device.type == "cpu":
+            self.amp = False  # the fused conv stages know one process's batch-norm only
         if self.device.type == "cpu":
             limit_threads()
             keep_memory()
@@ -170,9 +177,12 @@ class _Fit:
         weights, others = split_weights(model)
         groups = [{"params": weights, "weight_decay": training.l2}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=training.lr, fused=True)
-        self.auxiliary = bool(getattr(getattr(model, "config", None), "auxiliary", 0))  # PitchNet has further heads
+        self.network = self.ranks.wrap(_AllHeads(model))
+        self.parts = 1  # that a batch is learned in, one after the other, if memory is short
         self.rows: list[dict] = []
         self.environment = environment()
+        name, on = self.folder.name if self.folder else type(model).__name__, self.ranks.rank == 0
+        self.curves = Curves(name, asdict(training), stamp=self.folder is None, on=on)
         self.before, self.best, self.worse, self.stopped, self.saved = 0.0, math.inf, 0, "", -math.inf
         self.best_weights: dict[str, torch.Tensor] = {}  # kept for `restore_best` only
 
@@ -184,7 +194,8 @@ class _Fit:
         self.started = time.perf_counter()
         epochs = range(len(self.rows) + 1, self.training.epochs + 1)
         if not self.stopped:
-            with progress(total=len(epochs), desc="training", unit="epoch", disable=not len(epochs)) as bar:
+            quiet = not len(epochs) or self.ranks.rank > 0
+            with progress(total=len(epochs), desc="training", unit="epoch", disable=quiet) as bar:
                 for epoch in epochs:
                     self._epoch(epoch, bar)
                     bar.update()
@@ -192,6 +203,8 @@ class _Fit:
                         break
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
+        self.ranks.unwrap(self.model)
+        self.curves.close()
         self.model.eval()
         return History(pd.DataFrame(self.rows), str(self.device), self.stopped)
 
@@ -203,8 +216,14 @@ class _Fit:
             row |= self._validate(epoch)
         else:
             row |= dict.fromkeys(("valid_loss", "valid_recall", "valid_exact"), math.nan)
-        row["seconds"] = self.before + time.perf_counter() - self.started
+        row["seconds"] = self._spent()
         self.rows.append(row)
+        names = {
+            "valid_loss": "loss/valid",
+            "valid_recall": "recall/valid",
+            "mixtures_per_second": "mixtures per second",
+        }
+        self.curves.write(epoch * self.size, {label: row[name] for name, label in names.items()})
         bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "valid_loss", "valid_recall")}, refresh=False)
         self._judge(row)
         self._save(epoch)
@@ -213,48 +232,68 @@ class _Fit:
         data = self._cached(self.make_train(epoch), self.features) if self.make_train else self.train
         generator = torch.Generator().manual_seed(self.training.seed * 1_000_003 + epoch)
         batches = torch.randperm(len(data), generator=generator).to(self.device).split(self.training.batch_size)
-        if len(batches[-1]) == 1 < self.training.batch_size and len(batches) > 1:
-            batches = batches[:-1]  # batch-norm cannot learn from one mixture
-        size = sum(map(len, batches))
+        if len(batches[-1]) < min(max(2, self.ranks.size), self.training.batch_size) and len(batches) > 1:
+            batches = batches[:-1]  # batch-norm cannot learn from one mixture, nor a process from none
+        size = self.size = sum(map(len, batches))
         total = torch.zeros(3, device=self.device)  # loss, notes right, notes
         began = told = time.perf_counter()
         self.model.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.training.seed * 1_000_003 + epoch)  # dropout's
+            torch.manual_seed(self.training.seed * 1_000_003 + epoch + 500_009 * self.ranks.rank)  # dropout's
             for step, which in enumerate(batches, 1):
                 self._set_lr((epoch - 1 + step / len(batches)) / self.training.epochs)
-                total += self._step(*data.batch(which), generator)
+                total += self._step(*data.batch(self.ranks.share(which)), generator, len(which))
                 now = time.perf_counter()
-                if now - told > 0.25 or step == len(batches):
+                due = now - told > 0.25 if self.ranks.size == 1 else step % 20 == 0  # alike in all processes
+                if due or step == len(batches):
                     told, seen = now, min(step * self.training.batch_size, size)
-                    if self._tell(epoch, seen, size, total.tolist(), now - began, bar):
+                    if self._tell(epoch, seen, size, self.ranks.sum(total).tolist(), now - began, bar):
                         break
-        (loss, right, notes), rate = total.tolist(), size / (time.perf_counter() - began)
+        (loss, right, notes), rate = self.ranks.sum(total).tolist(), size / (time.perf_counter() - began)
         return {"train_loss": loss / size, "train_recall": right / notes, "mixtures_per_second": rate}
 
-    def _step(self, x: torch.Tensor, target: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Learn from one batch; return its summed loss, how many of its notes were right, and how many it has."""
+    def _step(self, x: torch.Tensor, target: torch.Tensor, generator: torch.Generator, size: int) -> torch.Tensor:
+        """Learn from a batch of `size`; return its summed loss, its notes that were right, and its notes."""
         if self.augment is not None:
             x = self.augment(x, generator)
+        while True:
+            try:
+                self.optimizer.zero_grad(set_to_none=True)
+                chunks = zip(x.chunk(self.parts), target.chunk(self.parts), strict=True)
+                total = sum(self._learn(*chunk, size) for chunk in chunks)
+                break
+            except torch.OutOfMemoryError:
+                if self.ranks.size > 1 or self.parts >= len(x):
+                    raise
+            torch.cuda.empty_cache()
+            self.parts *= 2
+            text = f"The device's memory is full: batches of {size} are learned in {self.parts} parts from now on."
+            print(text, file=sys.stderr)
+        if self.training.l1:
+            add_l1(self.model, self.training.l1)
+        self.optimizer.step()
+        return total
+
+    def _learn(self, x: torch.Tensor, target: torch.Tensor, size: int) -> torch.Tensor:
+        """Add the gradient of some mixtures of a batch of `size`."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            logits, *auxiliary = self.model.with_auxiliary(x) if self.auxiliary else (self.model(x),)
+            logits, *auxiliary = self.network(x)
         logits = logits.float()
         loss = compute_loss(logits, target, self.training.loss)
         if auxiliary:
             loss = loss + self.model.auxiliary_loss(*auxiliary, target)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.training.l1:
-            add_l1(self.model, self.training.l1)
-        self.optimizer.step()
+        share = len(x) * self.ranks.size / size  # gradients are averaged over processes
+        (loss if share == 1 else loss * share).backward()
         with torch.no_grad():
             return torch.stack([loss.detach() * len(x), count_right(logits, target), target.sum()])
+
+    def _spent(self) -> float:
+        return self.ranks.agree(self.before + time.perf_counter() - self.started)
 
     def _set_lr(self, done: float) -> None:
         if self.training.schedule == "cosine":
             if self.training.time_limit is not None:  # whichever ends the training
-                spent = self.before + time.perf_counter() - self.started
-                done = max(done, spent / self.training.time_limit)
+                done = max(done, self._spent() / self.training.time_limit)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.training.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
@@ -265,18 +304,20 @@ class _Fit:
         bar.set_postfix_str(
             f"{seen}/{size} loss {loss:.3f} recall {recall:.1%} {seen / seconds:,.0f} mixtures/s", False
         )
+        self.curves.write((epoch - 1) * size + seen, {"loss/train": loss, "recall/train": recall})
         bar.refresh() if not bar.disable and bar.mininterval < 1 else bar.update(0)
         if self.callback is None:
             return False
         state = {"epoch": epoch, "epochs": self.training.epochs, "seen": seen, "size": size, "loss": loss}
         state |= {"recall": recall, "mixtures_per_second": seen / seconds, "history": self.rows, "model": self.model}
-        if self.callback(state):
+        if self.ranks.agree(self.ranks.rank == 0 and self.callback(state)):
             self.stopped = "by the callback"
             return True
         return False
 
     def _validate(self, epoch: int) -> dict:
-        logits, targets = predict_all(self.model, self.valid, amp=self.training.amp)
+        mine = self.ranks.share(torch.arange(len(self.valid)))
+        logits, targets = self.ranks.join(*predict_all(self.model, self.valid, amp=self.training.amp, which=mine))
         loss = compute_loss(logits, targets, self.training.loss).item()
         self._check_finite(loss, f"the validation after epoch {epoch}")
         scores = score(logits, targets, self.valid.mixtures.classes)
@@ -299,7 +340,7 @@ class _Fit:
                 self.best = value
                 if self.training.restore_best:
                     self.best_weights = copy_weights(self.model)
-                if self.folder is not None:
+                if self.folder is not None and self.ranks.rank == 0:
                     save_checkpoint(self.folder / "best", self.model, card=self._card())
         if self.training.patience is not None and self.worse >= self.training.patience:
             self.stopped = f"no better validation loss for {self.worse} validations"
@@ -318,7 +359,7 @@ class _Fit:
 
     def _save(self, epoch: int) -> None:
         soon = time.perf_counter() - self.saved < self.training.save_every
-        if self.folder is None or (soon and epoch < self.training.epochs and not self.stopped):
+        if self.folder is None or self.ranks.rank > 0 or (soon and epoch < self.training.epochs and not self.stopped):
             return
         self.saved = time.perf_counter()
         state = {}
@@ -363,63 +404,18 @@ class _Fit:
         self.optimizer.load_state_dict(state)
 
 
+class _AllHeads(nn.Module):
+    """A network with its auxiliary heads, where it has some, which only training asks for."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.auxiliary = bool(getattr(getattr(model, "config", None), "auxiliary", 0))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.model.with_auxiliary(x) if self.auxiliary else (self.model(x),)
+
+
 def copy_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return a copy of a network's weights and statistics on the CPU, for ``load_state_dict``."""
     return {name: values.detach().cpu().clone() for name, values in model.state_dict().items()}
-
-
-@torch.inference_mode()
-def predict_all(
-    model: nn.Module, data: CachedFeatures, *, batch_size: int = 128, amp: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits and targets of a whole mixture set, [mixtures, classes] each, on the CPU."""
-    model.eval()
-    logits, targets = [], []
-    for which in torch.arange(len(data)).split(batch_size):
-        x, target = data.batch(which)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=amp and x.device.type == "cuda"):
-            logits.append(model(x).float().cpu())
-        targets.append(target.cpu())
-    return torch.cat(logits), torch.cat(targets)
-
-
-def predict(
-    model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batch_size: int = 128
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a network's outputs for a mixture set, and the targets.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Made by `deeporch.build` or loaded from a checkpoint.
-    mixtures : Mixtures
-        Of the same classes.
-    device : str
-        Where to compute.
-    batch_size : int
-        Mixtures at a time; memory only.
-
-    Returns
-    -------
-    logits, targets : torch.Tensor
-        float32 [mixtures, classes] each, on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the classes differ.
-    """
-    check_classes(model, mixtures.classes)
-    device = pick_device(device)
-    data = CachedFeatures(mixtures, model.features, device=device, limit_gb=0)
-    return predict_all(model.to(device), data, batch_size=batch_size)
-
-
-def evaluate(model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batch_size: int = 128) -> Scores:
-    """Score a network on a mixture set: top-N recall, k-of-N, exact match, per instrument, loss.
-
-    Parameters and errors are those of `predict`.
-    """
-    began = time.perf_counter()
-    logits, targets = predict(model, mixtures, device=device, batch_size=batch_size)
-    return score(logits, targets, mixtures.classes, seconds=time.perf_counter() - began)

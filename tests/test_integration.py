@@ -14,7 +14,8 @@ from deeporch.mixtures.splits import split
 from deeporch.models.build import build
 from deeporch.models.checkpoints import load_checkpoint
 from deeporch.notes.library import load_library
-from deeporch.training import evaluate, fit
+from deeporch.prediction import evaluate
+from deeporch.training import fit
 
 pytestmark = pytest.mark.real
 

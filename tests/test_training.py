@@ -23,7 +23,8 @@ from deeporch.mixtures.sampling import chance_recall
 from deeporch.models.build import build
 from deeporch.models.checkpoints import load_checkpoint, read_card, read_tensors
 from deeporch.notes.library import NoteLibrary
-from deeporch.training import History, Training, evaluate, fit
+from deeporch.prediction import evaluate
+from deeporch.training import History, Training, fit
 from deeporch.util.environment import pick_device
 
 SMALL = Mel(n_mels=32, frames=24, scale="log")

@@ -88,6 +88,11 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "deeporch run --profile laptop -p LIBRARY=philharmonia -p PITCH_NAMES=sounding -p CASES=8000 "
         "-p OTHER_CASES=500 -p RECOVERED=20 -p COMPARED=all -p SEARCH_SEEDS=3 --timeout 14400 08",
     ),
+    "11_speed_and_scale": (
+        "Time and memory against notes of the library, notes of a mixture, mixtures and classes, and beside other "
+        "libraries in turn (one thread of a busy machine).",
+        "deeporch run 11 --profile laptop -p SAVE=true",
+    ),
 }
 
 

@@ -24,8 +24,10 @@ from ..models.build import build
 from ..models.checkpoints import load_checkpoint, read_card, save_checkpoint
 from ..models.pitchnet import PitchNetConfig, grow
 from ..notes.library import NoteLibrary, combine, load_library
+from ..parallel import first
+from ..prediction import evaluate, predict_all
 from ..results import ROOT, Results, published_value
-from ..training import History, evaluate, fit, predict_all
+from ..training import History, fit
 from ..util.checks import check_choice
 from ..util.environment import describe_device, pick_device
 from .audit import WITHOUT, suspects
@@ -211,6 +213,8 @@ def command(options: argparse.Namespace) -> int:
         features=options.features, network=parse_numbers(options.network, PitchNetConfig, "size of a PitchNet"),
         recolour=parse_numbers(options.recolour, Recoloured, "change of training notes"), **length,
     )  # fmt: skip
+    if not first():
+        return 0
     device = describe_device(pick_device(options.device))
     minutes = round(history.seconds / 60) if start or options.epochs else options.minutes  # of all trainings
     results = Results(options.experiment, data=notes.name, profile=f"{minutes:g} minutes", device=device)

@@ -136,6 +136,8 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
             "(tcp://HOST:8786), or leave --scheduler out for a cluster on this machine."
         ) from None
     with client:
+        if not client.scheduler_info()["workers"]:
+            print(f"Waiting for workers: start some with `dask worker {scheduler} --nthreads 1`.", flush=True)
         yield client
 
 

@@ -8,7 +8,9 @@ Three ways to the study's 128 x 128 mel spectrograms of mixtures of N notes, tim
 - *deeporch*: `Mixtures.batch` and `Mel`.
 
 All make the same pictures, which is checked first (from the WAV files). Then constant-Qs of mixtures, and how long the
-shipped recognizer takes to name the notes of one. Exits with 1 if *deeporch* is less than ten times as fast as *study*
+shipped recognizer takes to name the notes of one; and other libraries' mel spectrograms and constant-Qs beside ours, in
+turn, on one thread (`notebooks/experiments/scale.py`; those of audioflux, nnaudio2 and auvux-dsp if they are
+installed). Exits with 1 if *deeporch* is less than ten times as fast as *study*
 at any N, or another goal is missed. ``--save`` writes figures/bench.csv.
 """
 
@@ -42,6 +44,11 @@ from deeporch.recognition.recognizer import Recognizer
 from deeporch.util.environment import describe_device, environment
 from deeporch.util.files import atomic_path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "notebooks"))
+from experiments import scale
+
+PEER_GOAL = 1.3  # times as fast as the best other library, mixture and mel
+LIBROSA_GOAL = 50  # times as fast as librosa.cqt of the sum
 GOAL = 10  # times as fast as the study's way
 CONSTANT_Q_GOAL = 5_000  # mixtures of five notes a second
 RECOGNIZER_GOAL = 50  # ms for a mixture of 1.5 s
@@ -185,6 +192,20 @@ def recognizer_time(repetitions: int) -> list[dict]:
     return [row | {"low": min(taken), "high": max(taken)}]
 
 
+# ---- Other libraries -------------------------------------------------------------------------------------------------
+
+
+def peers(notes: NoteLibrary, repetitions: int) -> list[dict]:
+    """Time other libraries' mels and constant-Qs of mixtures of five notes beside ours, in turn, on one thread."""
+    mixtures = Mixtures(notes, Classes(notes, by="recording"), n=5, size=4 * BATCH, seed=5)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = scale.beside_peers(mixtures, repetitions) + scale.constantq_beside_librosa(mixtures, repetitions)
+    torch.set_num_threads(threads)
+    kept = ("measure", "value", "low", "high", "unit")
+    return [{"n": 5} | {k: row[k] for k in kept} for row in found if row["unit"] == scale.TIMES and row["value"] != 1]
+
+
 # ---- Recipes and libraries -------------------------------------------------------------------------------------------
 
 
@@ -238,7 +259,7 @@ def main() -> int:
             notes, rows = load_times(name, root)
             compared = compare(notes, root, folder / "wav", options.repetitions)
             heard = constant_q(notes, options.repetitions) + recognizer_time(options.repetitions)
-            rows = compared + heard + recipe(notes) + rows
+            rows = compared + heard + peers(notes, options.repetitions) + recipe(notes) + rows
     table = pd.DataFrame(rows, columns=["measure", "n", "value", "unit", "low", "high", "times_study"])
     table["n"] = table["n"].astype("Int64")
     print(table.to_string(index=False, float_format=lambda value: f"{value:,.2f}", na_rep=""))
@@ -262,6 +283,9 @@ def goals_missed(table: pd.DataFrame) -> list[str]:
             missed.append(f"Too slow: {row.times_study:.1f} times the study's way at N={row.n}; the goal is {GOAL}.")
         if row.measure == "constant-Q" and row.n == 5 and row.value < CONSTANT_Q_GOAL:
             missed.append(f"Too slow: {row.value:,.0f} constant-Qs a second at N=5; the goal is {CONSTANT_Q_GOAL:,}.")
+        goal = LIBROSA_GOAL if row.measure == "librosa.cqt" else PEER_GOAL
+        if row.unit == scale.TIMES and row.value < goal:
+            missed.append(f"Too slow: {row.value:.2f} times as fast as {row.measure}; the goal is {goal}.")
         if row.unit == "ms" and row.value > RECOGNIZER_GOAL:
             missed.append(f"Too slow: {row.value:.0f} ms to name a mixture; the goal is {RECOGNIZER_GOAL}.")
     return missed

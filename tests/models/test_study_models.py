@@ -15,7 +15,8 @@ from deeporch.models.build import build, count_parameters
 from deeporch.models.cnn_lstm_cnn import CNNLSTMCNN, CNNLSTMCNNConfig
 from deeporch.models.linear_svm import LinearSVM
 from deeporch.models.resnet import ResNet, ResNetConfig
-from deeporch.training import evaluate, fit
+from deeporch.prediction import evaluate
+from deeporch.training import fit
 
 SMALL = Mel(n_mels=32, frames=32)  # 16,384 samples, 0.36 s
 LOG = Mel(n_mels=32, frames=32, scale="log")
