@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from .models.checkpoints import check_classes, load_weights, read_card, read_ten
 from .models.cnn import gains_by_bfloat16
 from .util.checks import check_choice
 from .util.environment import environment, pick_device
-from .util.files import atomic_path
+from .util.files import atomic_path, user_path
 from .util.processor import keep_memory
 from .util.progress import progress
 
@@ -148,16 +148,25 @@ def fit(
     for mixtures in (first, valid):
         if mixtures is not None:
             check_classes(model, mixtures.classes)
-    return _Fit(model, train, valid, training, folder, augment, features, callback).run()
+    on = {"training mixtures": first.key, "validation mixtures": valid.key if valid is not None else ""}
+    on |= {"augmentation": describe(augment), "features": describe(features)}
+    return _Fit(model, train, valid, training, folder, augment, features, callback, on).run()
+
+
+def describe(thing: object) -> str:
+    """Return what tells an augmentation or features from others in a training's card."""
+    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    return "" if thing is None else repr(thing) if is_dataclass(thing) else name
 
 
 class _Fit:
     """One training run: the state that `fit` keeps between epochs."""
 
-    def __init__(self, model, train, valid, training, folder, augment, features, callback) -> None:  # noqa: ANN001
+    def __init__(self, model, train, valid, training, folder, augment, features, callback, on) -> None:  # noqa: ANN001
+        self.on = on
         self.model, self.training, self.augment, self.callback = model, training, augment, callback
         self.device = pick_device(training.device)
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else user_path(folder)
         self.make_train = train if callable(train) else None
         self.features = features or model.features
         self.train = None if self.make_train else self._cached(train, self.features)
@@ -313,6 +322,7 @@ class _Fit:
     def _card(self) -> dict:
         return {
             "training": asdict(self.training),
+            "trained_on": self.on,
             "history": self.rows,
             "best": self.best,
             "worse": self.worse,
@@ -329,6 +339,9 @@ class _Fit:
         for i, (_, values) in enumerate(sorted(self.optimizer.state_dict()["state"].items())):
             state |= {f"optimizer.{i}.{name}": torch.as_tensor(v).cpu().contiguous() for name, v in values.items()}
         save_checkpoint(self.folder / "last", self.model, card=self._card(), extra=state)
+        self._write_history()
+
+    def _write_history(self) -> None:
         History(pd.DataFrame(self.rows), str(self.device)).to_csv(self.folder / "history.csv")
 
     def _resume(self) -> None:
@@ -338,12 +351,14 @@ class _Fit:
             return
         card = read_card(last)
         free = ("epochs", "device", "time_limit", "cache_gb", "amp", "save_every")  # these may change on the way
-        wanted = json.loads(json.dumps(asdict(self.training)))
-        differ = [k for k in wanted if k not in free and wanted[k] != card["training"].get(k)]
+        wanted = json.loads(json.dumps(asdict(self.training) | self.on))
+        stated = self.on | card["training"] | card.get("trained_on", {})  # older cards do not say on what
+        others = [name for name, value in wanted.items() if name not in free and value != stated.get(name)]
+        differ = [f"{name} is {stated.get(name)!r} there, {wanted[name]!r} here" for name in others]
         if differ:
             raise ValueError(
-                f"{self.folder} holds another training ({differ[0]} is {card['training'].get(differ[0])!r} there, "
-                f"{wanted[differ[0]]!r} here): choose another folder, or delete it to start anew."
+                f"{self.folder} holds another training ({'; '.join(differ)}): choose another folder, or delete it to "
+                "start anew."
             )
         if self.training.restore_best and math.isfinite(card["best"]):
             load_weights(self.model, self.folder / "best.safetensors")
@@ -354,6 +369,9 @@ class _Fit:
         patience_over = self.training.patience is not None and self.worse >= self.training.patience
         self.stopped = card["stopped"] if patience_over else ""
         self._load_optimizer(read_tensors(last, prefix="optimizer."))
+        History(pd.DataFrame(self.rows), str(self.device)).to_csv(
+            self.folder / "history.csv"
+        )  # if it was killed before
 
     def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
         state = self.optimizer.state_dict()

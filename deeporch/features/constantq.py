@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import librosa
 import numpy as np
 import scipy.sparse
 import torch
@@ -22,7 +21,8 @@ import torch
 from ..mixtures import mixing
 from ..mixtures.mixtures import Mixtures
 from ..notes.library import NoteLibrary
-from ..util.files import atomic_path, cache_dir
+from ..util.compiled import librosa
+from ..util.files import cache_dir, cached_array
 from ..util.progress import progress
 from .note_frames import NoteFrames, _move, stretched
 
@@ -262,12 +262,11 @@ class ConstantQ:
         if key not in _OPEN:
             if notes.sample_rate != self.sample_rate:
                 raise ValueError(f"{notes.name!r} has {notes.sample_rate} Hz, but ConstantQ has {self.sample_rate} Hz.")
-            path = self._path(notes, whole)
-            if not path.is_file():
-                self._build(notes, whole, path)
-            # Mode "c" maps pages privately: torch may treat them as writable, and the file is never changed.
-            values = torch.from_numpy(np.load(path, mmap_mode="c"))
-            count, gain = torch.from_numpy(self._counts(notes, whole)), torch.from_numpy(_gains(notes))
+            counts = self._counts(notes, whole)
+            values = cached_array(
+                self._path(notes, whole), (counts.sum(), self.bins, 2), lambda out: self._fill(notes, whole, out)
+            )
+            values, count, gain = (torch.from_numpy(each) for each in (values, counts, _gains(notes)))
             _OPEN[key] = NoteFrames(values, count, gain, self.lead if whole else 0)
         return _OPEN[key]
 
@@ -282,22 +281,18 @@ class ConstantQ:
             return np.full(len(notes), self.frames)
         return 2 * self.lead + 1 + -(-notes.lengths.numpy() // self.hop)
 
-    def _build(self, notes: NoteLibrary, whole: bool, path: Path) -> None:
-        """Transform every note and write all frames as one float16 array [frames of all notes, bins, 2]."""
+    def _fill(self, notes: NoteLibrary, whole: bool, out: np.ndarray) -> None:
+        """Transform every note and write all frames into a float16 array [frames of all notes, bins, 2]."""
         counts = self._counts(notes, whole)
         first = np.cumsum(counts) - counts
-        with atomic_path(path) as temporary, _quiet(), ThreadPoolExecutor(_cores()) as pool:
-            shape = (int(counts.sum()), self.bins, 2)
-            out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-            order = np.argsort(counts, kind="stable")
-            jobs = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
-            with progress(total=len(notes), desc="constant-Q", unit=" notes", leave=False) as bar:
-                for rows, spectra in pool.map(lambda rows: (rows, self._frames(notes, rows, whole)), jobs):
-                    for row, frames in zip(rows, spectra, strict=True):
-                        out[first[row] : first[row] + counts[row]] = frames[: counts[row]]
-                    bar.update(len(rows))
-            out.flush()
-            del out
+        order = np.argsort(counts, kind="stable")
+        jobs = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
+        bar = progress(total=len(notes), desc="constant-Q", unit=" notes", leave=False)
+        with _quiet(), ThreadPoolExecutor(_cores()) as pool, bar:
+            for rows, spectra in pool.map(lambda rows: (rows, self._frames(notes, rows, whole)), jobs):
+                for row, frames in zip(rows, spectra, strict=True):
+                    out[first[row] : first[row] + counts[row]] = frames[: counts[row]]
+                bar.update(len(rows))
 
     def _frames(self, notes: NoteLibrary, rows: np.ndarray, whole: bool) -> np.ndarray:
         """Return the frames of some notes, float16 [notes, frames, bins, 2], each scaled to its peak."""

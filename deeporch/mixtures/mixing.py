@@ -11,9 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-import librosa
-import numba
 import numpy as np
+
+from ..util.compiled import librosa, numba
 
 N_FFT = 2048  # the frame that `mel_power` transforms
 POINTS, QUARTER = N_FFT // 2, N_FFT // 8  # complex points: even samples are real parts, odd ones imaginary parts

@@ -31,6 +31,7 @@ KINDS = {  # of file: how it is written, its type, and its ending
     "MusicXML": ("to_musicxml", "application/vnd.recordare.musicxml+xml", "musicxml"),
     "MIDI": ("to_midi", "audio/midi", "mid"),
 }
+SOUNDS = ".wav,.aif,.aiff,.aifc,.flac,.mp3,.ogg,.opus,.caf,.au"  # that may be uploaded
 LONG = 10.0  # seconds from which sounds go to the page as MP3
 
 
@@ -191,7 +192,9 @@ class OrchestrationExplorer(Room):
     # ---- The page ----------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        upload = ipywidgets.FileUpload(accept=".wav,.flac,.mp3,.ogg", description="Upload a sound", multiple=False)
+        upload = ipywidgets.FileUpload(
+            accept=".wav,.aif,.aiff,.aifc,.flac,.mp3,.ogg,.opus,.caf,.au", description="Upload a sound", multiple=False
+        )
         upload.layout.width = "auto"
         upload.tooltip = "WAV, FLAC, MP3 or OGG, up to 60 s; Jupyter drops more than 10 MB unless `make lab` started it"
         upload.observe(self._uploaded, "value")

@@ -74,7 +74,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(model, tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         save_checkpoint(tmp_path / "net", model, card={"seed": object()})
     with (
-        patch("deeporch.models.checkpoints.save_file", side_effect=OSError("disk full")),
+        patch("deeporch.models.checkpoints.save", side_effect=OSError("disk full")),
         pytest.raises(OSError, match="full"),
     ):
         save_checkpoint(tmp_path / "net", model, card={"seed": 2})
