@@ -315,6 +315,3 @@ class Mixtures:
 
 def _index(which: Iterable[int]) -> torch.Tensor:
     return which if isinstance(which, torch.Tensor) else torch.as_tensor(list(which))
-
-
-VariedMixtures = Mixtures  # its name before n could be (smallest, largest)

@@ -57,7 +57,7 @@ def _damage(path: Path) -> Iterator[None]:
     except (SafetensorError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, UnicodeError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{path} is no checkpoint of this version of deeporch, or it is damaged ({why}): train it again."
+            f"{path} is no checkpoint of deeporch, or it is damaged or of another version ({why})."
         ) from None
 
 
