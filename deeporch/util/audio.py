@@ -115,12 +115,12 @@ def read_sound(
     else:
         audio = as_float(audio)
         check_rate(sample_rate, "arrays and tensors" if sample_rate is None else "The sample rate")
-    if audio.ndim == 2 and audio.shape[0] < audio.shape[1]:
-        audio = audio.T
-    if audio.ndim not in (1, 2) or not audio.size or (audio.ndim == 2 and audio.shape[1] > CHANNELS):
+    if audio.ndim not in (1, 2) or not audio.size or (audio.ndim == 2 and min(audio.shape) > CHANNELS):
         raise ValueError(
             f"{name} must be [samples] or [samples, channels] and not empty, but has shape {list(audio.shape)}."
         )
+    if audio.ndim == 2 and audio.shape[0] < audio.shape[1]:
+        audio = audio.T
     if not np.isfinite(audio).all():
         raise ValueError(f"{name} has samples that are not finite.")
     audio = resample(to_mono(audio) if audio.ndim == 2 else audio, sample_rate, wanted)

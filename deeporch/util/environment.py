@@ -71,5 +71,6 @@ def pick_device(device: str = "auto") -> torch.device:
         raise ValueError(f"Unknown device {device!r}: use 'auto', 'cpu', 'cuda' or 'mps'.")
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[found.type]
     if (found.index or 0) >= there:
-        raise ValueError(f"Device {device!r} was asked for, but there are {there} such: use 'auto' or 'cpu'.")
+        have = there or "no"
+        raise ValueError(f"Device {device!r} was asked for, but PyTorch finds {have} GPU: use 'auto' or 'cpu'.")
     return found

@@ -473,6 +473,28 @@ def test_mixing_into_silence_gives_the_same_audio(notes, classes):
     assert out[:, :50].abs().max() == out[:, -50:].abs().max() == 0
 
 
+def test_a_recipe_is_the_set_that_it_was_written_from(notes, classes):
+    drawn = Mixtures(notes, classes, n=3, size=5, gain_db=(-12, 0), onset=0.3, samples=9000)
+    written = Mixtures.from_recipe(notes, classes, drawn.indices, drawn.gains, drawn.starts, samples=9000)
+    assert torch.equal(written.audio(range(5)), drawn.audio(range(5)))
+    assert torch.equal(written.targets(), drawn.targets())
+    alone = Mixtures.from_recipe(notes, None, [[7]], samples=4000).audio([0])[0]
+    assert torch.equal(alone, notes.audio[7, :4000].float())
+    silent = Mixtures.from_recipe(notes, classes, [[0, 50]], gains=[[1, 0]])
+    assert silent.labels(0) == [classes.names[classes.of_note[0]]]
+    assert silent.targets().sum() == 1
+    twice = Mixtures.from_recipe(notes, classes, [[3, 3]], gains=[[1, 1]])
+    assert twice.targets().max() == 1
+    for wrong, sentence in (
+        ({"indices": [[0, 216]]}, "notes from 0 to 215, but this has 216"),
+        ({"indices": [[0, 1]], "gains": [[1.0]]}, "of one shape"),
+        ({"indices": [[0]], "gains": [[math.nan]]}, "gains must be finite"),
+        ({"indices": []}, "of one shape"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            Mixtures.from_recipe(notes, classes, **wrong)
+
+
 def test_chance():
     assert chance_recall(2, 8) == 0.25
     assert math.isnan(chance_recall(2, 0))
