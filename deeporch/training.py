@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .features.mel import Mel
 from .losses import LOSSES, add_l1, compute_loss, split_weights
 from .metrics import Scores, count_right, score
 from .mixtures.mixtures import Mixtures
-from .models.checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
+from .models.checkpoints import check_classes, describe, load_weights, read_card, read_tensors, save_checkpoint
 from .models.cnn import gains_by_bfloat16
 from .util.checks import check_choice
 from .util.environment import environment, pick_device
@@ -153,18 +153,11 @@ def fit(
     return _Fit(model, train, valid, training, folder, augment, features, callback, on).run()
 
 
-def describe(thing: object) -> str:
-    """Return what tells an augmentation or features from others in a training's card."""
-    name = getattr(thing, "__qualname__", type(thing).__qualname__)
-    return "" if thing is None else repr(thing) if is_dataclass(thing) else name
-
-
 class _Fit:
     """One training run: the state that `fit` keeps between epochs."""
 
     def __init__(self, model, train, valid, training, folder, augment, features, callback, on) -> None:  # noqa: ANN001
-        self.on = on
-        self.model, self.training, self.augment, self.callback = model, training, augment, callback
+        self.model, self.training, self.augment, self.callback, self.on = model, training, augment, callback, on
         self.device = pick_device(training.device)
         self.folder = None if folder is None else user_path(folder)
         self.make_train = train if callable(train) else None
@@ -342,6 +335,9 @@ class _Fit:
         self._write_history()
 
     def _write_history(self) -> None:
+        self._write_history()
+
+    def _write_history(self) -> None:
         History(pd.DataFrame(self.rows), str(self.device)).to_csv(self.folder / "history.csv")
 
     def _resume(self) -> None:
@@ -369,9 +365,7 @@ class _Fit:
         patience_over = self.training.patience is not None and self.worse >= self.training.patience
         self.stopped = card["stopped"] if patience_over else ""
         self._load_optimizer(read_tensors(last, prefix="optimizer."))
-        History(pd.DataFrame(self.rows), str(self.device)).to_csv(
-            self.folder / "history.csv"
-        )  # if it was killed before
+        self._write_history()  # in case it was killed before
 
     def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
         state = self.optimizer.state_dict()
@@ -412,24 +406,13 @@ def predict(
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Made by `deeporch.build` or loaded from a checkpoint.
-    mixtures : Mixtures
-        Of the same classes.
-    device : str
-        Where to compute.
-    batch_size : int
-        Mixtures at a time; memory only.
+    model, mixtures, device, batch_size
+        A network, mixtures of its classes (else ValueError), where to compute, mixtures at a time (memory only).
 
     Returns
     -------
     logits, targets : torch.Tensor
         float32 [mixtures, classes] each, on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the classes differ.
     """
     check_classes(model, mixtures.classes)
     device = pick_device(device)

@@ -38,36 +38,18 @@ class ConstantQ:
     The transform is librosa's. It is linear, so that a mixture's transform is the sum of its notes' complex frames;
     each note is transformed once, cached, and `of` only adds, takes the magnitude and its logarithm.
 
-    Parameters
-    ----------
-    bins_per_octave : int
-        24 (a quarter-tone a bin) or another multiple of 12.
-    octaves : int
-        From `fmin` upwards; 9 from A0 reach 14.1 kHz.
-    hop : int
-        Step in samples, a multiple of 2 to the power of ``octaves - 1``.
-    frames : int
-        Time frames of the window: 64, the study's 1.47 s. Shorter mixtures are zero-padded, of longer ones the
-        beginning is taken.
-    fmin : float
-        Centre of the lowest bin, in Hz.
-    floor_db : float
-        Level that becomes 0, in decibels below the maximum (which becomes 1). Silence is 0.
-    sample_rate : int
-        In Hz.
-
     References
     ----------
     .. [1] C. Schörkhuber, A. Klapuri, Constant-Q transform toolbox for music processing, SMC 2010.
     """
 
-    bins_per_octave: int = 24
-    octaves: int = 9
-    hop: int = 1024
-    frames: int = 64
-    fmin: float = 27.5
-    floor_db: float = -80.0
-    sample_rate: int = 44_100
+    bins_per_octave: int = 24  # a quarter-tone a bin; or another multiple of 12
+    octaves: int = 9  # from `fmin` upwards; 9 from A0 reach 14.1 kHz
+    hop: int = 1024  # samples; a multiple of 2 to the power of octaves - 1
+    frames: int = 64  # of the window, the study's 1.47 s: shorter sounds are padded, of longer ones the beginning
+    fmin: float = 27.5  # Hz, centre of the lowest bin
+    floor_db: float = -80.0  # level that becomes 0, below the maximum (which becomes 1); silence is 0
+    sample_rate: int = 44_100  # Hz
 
     def __post_init__(self) -> None:
         if self.bins_per_octave < 12 or self.bins_per_octave % 12:
@@ -102,18 +84,7 @@ class ConstantQ:
         return math.ceil(longest / 2 / self.hop) + 2
 
     def __call__(self, audio: torch.Tensor) -> torch.Tensor:
-        """Return the features of a batch of any audio.
-
-        Parameters
-        ----------
-        audio : torch.Tensor
-            [batch, samples], at `sample_rate`, on any device (librosa computes on the CPU).
-
-        Returns
-        -------
-        torch.Tensor
-            float32 [batch, 1, bins, frames], 0 to 1, on the audio's device.
-        """
+        """Return the features of a batch of any audio."""
         return self.decibels(self.frames_of(audio))
 
     def frames_of(self, audio: torch.Tensor) -> torch.Tensor:
@@ -171,21 +142,9 @@ class ConstantQ:
     ) -> torch.Tensor:
         """Return the complex frames of some mixtures: real [batch, frames, bins, 2], sum of the notes / N.
 
-        Parameters
-        ----------
-        mixtures, which
-            The set, and which of it.
-        device : str or torch.device
-            Where to mix; all notes' frames are copied there once.
-        colour : torch.Tensor, optional
-            [batch, n, bins]: gains by which each note's bins are multiplied: another microphone, room or instrument.
-        stretch : torch.Tensor, optional
-            [batch, n]: factors by which each note's frames after its attack are drawn out, whole frames repeated or
-            left out: another duration.
-        rows : torch.Tensor, optional
-            int64 [batch, n]: notes of the library that stand in for the mixtures' own.
-        moved : torch.Tensor, optional
-            int64 [batch, n]: bins by which each note is moved upwards: another pitch.
+        `colour` [batch, n, bins] multiplies each note's bins (another microphone, room or instrument), `stretch`
+        [batch, n] draws out its frames after the attack, `rows` int64 [batch, n] are other notes of the library in its
+        place, and `moved` int64 [batch, n] are bins by which it goes upwards. On a GPU all frames are copied once.
         """
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
         notes = self.notes(mixtures.notes, whole=mixtures.starts is not None).on(torch.device(device))
@@ -248,16 +207,7 @@ class ConstantQ:
         return total
 
     def notes(self, notes: NoteLibrary, *, whole: bool = False) -> NoteFrames:
-        """Return the complex frames of every note of a library; transform and cache them if that has not been done.
-
-        Parameters
-        ----------
-        notes : NoteLibrary
-            The library.
-        whole : bool
-            Of each note all that it has, and the frames around it. Default: what the window holds, as if it were cut
-            there, from the note's onset.
-        """
+        """Return the complex frames of every note of a library; transform and cache them if that has not been done."""
         key = (self, notes.key, whole)
         if key not in _OPEN:
             if notes.sample_rate != self.sample_rate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,9 @@ def check_classes(model: nn.Module, classes: Classes, where: str | Path = "the m
         f"The classes differ: the network has {len(ours)} by {ours.by}, {where} has {len(classes)} by {classes.by}"
         f"{' (such as ' + ', '.join(missing) + ')' if missing else ''}; use those it was made for."
     )
+
+
+def describe(thing: object) -> str:
+    """Return what tells an augmentation or features from others in a training's card."""
+    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    return "" if thing is None else repr(thing) if is_dataclass(thing) else name

@@ -213,21 +213,9 @@ class NoteLibrary:
     ) -> NoteLibrary:
         """Make a library of notes in memory, for instance of your own recordings.
 
-        Parameters
-        ----------
-        table : pandas.DataFrame
-            One row per note; needs ``instrument`` and ``pitch`` or ``midi``. Everything else is filled in or measured.
-        audio : tensor or array [notes, samples], or a sequence of one-dimensional ones
-            Mono. Of rows of equal length, trailing zeros count as padding.
-        name : str
-            What to call it.
-        sample_rate : int
-            Hz. It is not resampled.
-
-        Raises
-        ------
-        ValueError
-            If a column is missing, the counts differ or a note has no sound.
+        `table` has one row per note with instrument and pitch or midi (else ValueError); all else is filled in or
+        measured. `audio` is mono: [notes, samples] whose trailing zeros are padding, or a sequence of [samples], at
+        `sample_rate` Hz (it is not resampled), floats from -1 to 1 or int16, int32 or uint8.
         """
         check_rate(sample_rate)
         table = _named(table)
@@ -276,18 +264,7 @@ class NoteLibrary:
         )
 
     def take(self, indices: Any) -> NoteLibrary:
-        """Return the library of these rows, in this order.
-
-        Parameters
-        ----------
-        indices : sequence, array or tensor of int
-            Row numbers; negative ones count from the end.
-
-        Raises
-        ------
-        IndexError
-            If a row does not exist.
-        """
+        """Return the library of these rows, in this order; negative ones count from the end (IndexError beyond)."""
         indices = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(indices) and not (-len(self) <= indices.min() and indices.max() < len(self)):
             raise IndexError(f"The library has rows 0 to {len(self) - 1}, but {indices.max()} was asked for.")
@@ -313,17 +290,9 @@ class NoteLibrary:
     ) -> NoteLibrary:
         """Return the library of the notes that pass every filter.
 
-        Parameters
-        ----------
-        instruments, dynamics, families, techniques : str or iterable of str, optional
-            The values to keep; a string may hold several, separated by spaces: ``"Fl Ob ClBb"``.
-        pitch_range : (str or int, str or int), optional
-            The lowest and the highest pitch to keep, as names or MIDI numbers: ``("C2", "C6")``.
-
-        Raises
-        ------
-        ValueError
-            If the library has no such value (near names are given), or a filter leaves nothing (it is named).
+        A string may hold several values, separated by spaces: ``"Fl Ob ClBb"``. `pitch_range` is the lowest and the
+        highest pitch, names or MIDI numbers: ``("C2", "C6")``. ValueError if the library has no such value (near names
+        are given), or a filter leaves nothing (it is named).
         """
         keep = np.ones(len(self), dtype=bool)
         for column, values in (
@@ -394,18 +363,6 @@ def combine(libraries: Sequence[NoteLibrary], *, name: str = "combined") -> Note
     """Return one library of several, with a column ``library`` that says where each note is from.
 
     The audio is copied, zero-padded to the widest.
-
-    Parameters
-    ----------
-    libraries : sequence of NoteLibrary
-        In the order in which their notes are wanted.
-    name : str
-        What to call it.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or their sample rates differ.
     """
     rates = {library.sample_rate for library in libraries}
     if len(rates) != 1:

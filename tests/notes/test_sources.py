@@ -18,11 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tones import harmonic_tone
 
-from deeporch.notes import recordings
+from deeporch.notes import download, recordings
 from deeporch.notes.instruments import INSTRUMENTS, midi_to_pitch, pitch_to_midi
 from deeporch.notes.library import load_library
 from deeporch.notes.sources import philharmonia, sol, soundfont, tinysol
-from deeporch.util import download
 from deeporch.util.audio import FRAME, start_of_sound
 
 MIDI = st.integers(21, 108)

@@ -23,9 +23,9 @@ from typing import Any
 from filelock import FileLock
 
 from ...util.checks import check_choice
-from ...util.download import download_file
 from ...util.files import cache_dir
 from .. import recordings
+from ..download import download_file
 from ..recordings import Found, Notes
 from . import sol
 
@@ -147,22 +147,6 @@ def fetch(root: Path, *, url: str = URL, checksums: Mapping[str, str] = CHECKSUM
     """Download and unpack the release into `root`, unless it is there already.
 
     The archive is unpacked beside its place and moved there whole. Two processes take turns.
-
-    Parameters
-    ----------
-    root : Path
-        Gets ``annotation/TinySOL_metadata.csv`` and ``audio/``.
-    url : str
-        The folder on the server.
-    checksums : mapping of str to str
-        md5 of the two files.
-
-    Raises
-    ------
-    ValueError
-        If a file does not have its checksum (it is deleted), or the archive has an unsafe member.
-    ConnectionError
-        If the server cannot be reached or the transfer keeps breaking off; what there is, is kept.
     """
     if (root / "annotation" / METADATA).is_file() and (root / "audio").is_dir():
         return
@@ -195,11 +179,6 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive into a new folder, whole or not at all.
 
     A single ``TinySOL`` folder around the instruments, as in the release, is taken off.
-
-    Raises
-    ------
-    ValueError
-        If the archive is broken, or a member would land outside the folder.
     """
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

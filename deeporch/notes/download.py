@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from .files import file_hash
-from .progress import progress
+from ..util.files import file_hash
+from ..util.progress import progress
 
 AGENT = "deeporch/0.1 (https://doi.org/10.5281/zenodo.3685367)"  # servers refuse Python's own name
 ATTEMPTS = 5
