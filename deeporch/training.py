@@ -22,13 +22,13 @@ from .features.mel import Mel
 from .losses import LOSSES, add_l1, compute_loss, split_weights
 from .metrics import count_right, score
 from .mixtures.mixtures import Mixtures
-from .models.checkpoints import check_classes, load_weights, read_card, read_tensors, save_checkpoint
+from .models.checkpoints import check_classes, describe, load_weights, read_card, read_tensors, save_checkpoint
 from .models.cnn import gains_by_bfloat16
 from .parallel import Ranks
 from .prediction import predict_all
 from .util.checks import check_choice
 from .util.environment import environment, limit_threads
-from .util.files import atomic_path
+from .util.files import atomic_path, user_path
 from .util.processor import keep_memory
 from .util.progress import progress
 from .util.tracking import Curves
@@ -152,17 +152,19 @@ def fit(
     for mixtures in (first, valid):
         if mixtures is not None:
             check_classes(model, mixtures.classes)
-    return _Fit(model, train, valid, training, folder, augment, features, callback).run()
+    on = {"training mixtures": first.key, "validation mixtures": valid.key if valid is not None else ""}
+    on |= {"augmentation": describe(augment), "features": describe(features)}
+    return _Fit(model, train, valid, training, folder, augment, features, callback, on).run()
 
 
 class _Fit:
     """One training run: the state that `fit` keeps between epochs."""
 
-    def __init__(self, model, train, valid, training, folder, augment, features, callback) -> None:  # noqa: ANN001
-        self.model, self.training, self.augment, self.callback = model, training, augment, callback
+    def __init__(self, model, train, valid, training, folder, augment, features, callback, on) -> None:  # noqa: ANN001
+        self.model, self.training, self.augment, self.callback, self.on = model, training, augment, callback, on
         self.ranks = Ranks(training.device)
         self.device = self.ranks.device
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else user_path(folder)
         self.make_train = train if callable(train) else None
         self.features = features or model.features
         self.train = None if self.make_train else self._cached(train, self.features)
@@ -350,6 +352,7 @@ class _Fit:
     def _card(self) -> dict:
         return {
             "training": asdict(self.training),
+            "trained_on": self.on,
             "history": self.rows,
             "best": self.best,
             "worse": self.worse,
@@ -366,6 +369,12 @@ class _Fit:
         for i, (_, values) in enumerate(sorted(self.optimizer.state_dict()["state"].items())):
             state |= {f"optimizer.{i}.{name}": torch.as_tensor(v).cpu().contiguous() for name, v in values.items()}
         save_checkpoint(self.folder / "last", self.model, card=self._card(), extra=state)
+        self._write_history()
+
+    def _write_history(self) -> None:
+        self._write_history()
+
+    def _write_history(self) -> None:
         History(pd.DataFrame(self.rows), str(self.device)).to_csv(self.folder / "history.csv")
 
     def _resume(self) -> None:
@@ -375,12 +384,14 @@ class _Fit:
             return
         card = read_card(last)
         free = ("epochs", "device", "time_limit", "cache_gb", "amp", "save_every")  # these may change on the way
-        wanted = json.loads(json.dumps(asdict(self.training)))
-        differ = [k for k in wanted if k not in free and wanted[k] != card["training"].get(k)]
+        wanted = json.loads(json.dumps(asdict(self.training) | self.on))
+        stated = self.on | card["training"] | card.get("trained_on", {})  # older cards do not say on what
+        others = [name for name, value in wanted.items() if name not in free and value != stated.get(name)]
+        differ = [f"{name} is {stated.get(name)!r} there, {wanted[name]!r} here" for name in others]
         if differ:
             raise ValueError(
-                f"{self.folder} holds another training ({differ[0]} is {card['training'].get(differ[0])!r} there, "
-                f"{wanted[differ[0]]!r} here): choose another folder, or delete it to start anew."
+                f"{self.folder} holds another training ({'; '.join(differ)}): choose another folder, or delete it to "
+                "start anew."
             )
         if self.training.restore_best and math.isfinite(card["best"]):
             load_weights(self.model, self.folder / "best.safetensors")
@@ -391,6 +402,7 @@ class _Fit:
         patience_over = self.training.patience is not None and self.worse >= self.training.patience
         self.stopped = card["stopped"] if patience_over else ""
         self._load_optimizer(read_tensors(last, prefix="optimizer."))
+        self._write_history()  # in case it was killed before
 
     def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
         state = self.optimizer.state_dict()

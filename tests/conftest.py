@@ -3,18 +3,21 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import tones
 import torch
 from tones import ENVELOPES, LEVELS, harmonic_tone
 
 from deeporch.features.constantq import ConstantQ
 from deeporch.mixtures.classes import Classes
 from deeporch.models.build import build
-from deeporch.notes.instruments import midi_to_pitch
+from deeporch.notes.instruments import midi_to_pitch, pitch_to_midi
 from deeporch.notes.library import NoteLibrary, load_library
 from deeporch.notes.sources.soundfont import default_soundfont
 from deeporch.recognition.recognizer import Recognizer
+from deeporch.util.files import atomic_path, cache_dir, file_hash
 
 
 def pytest_collection_modifyitems(items):
@@ -25,14 +28,22 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def tiny_library():
     """Six synthetic instruments x 12 pitches (C4 to B4) x pp, mf, ff, of 0.5 to 1.6 s: 216 notes, always the same."""
-    rows, tones = [], []
-    for index, (instrument, envelope) in enumerate(ENVELOPES.items()):
+    rows, sizes = [], []
+    for index, instrument in enumerate(ENVELOPES):
         for midi in range(60, 72):
-            for step, (dynamic, level) in enumerate(LEVELS.items()):
-                seconds = 0.5 + 0.1 * ((5 * index + 7 * midi + 3 * step) % 12)
+            for step, dynamic in enumerate(LEVELS):
+                sizes.append(0.5 + 0.1 * ((5 * index + 7 * midi + 3 * step) % 12))
                 rows.append({"instrument": instrument, "pitch": midi_to_pitch(midi), "dynamic": dynamic})
-                tones.append(harmonic_tone(midi, envelope, seconds, level))
-    return NoteLibrary.from_audio(pd.DataFrame(rows), tones, name="tiny")
+    path = cache_dir() / "tests" / f"tiny-{file_hash(tones.__file__)}.npy"  # computing them takes seconds
+    if not path.is_file():
+        made = [
+            harmonic_tone(pitch_to_midi(row["pitch"]), ENVELOPES[row["instrument"]], seconds, LEVELS[row["dynamic"]])
+            for row, seconds in zip(rows, sizes, strict=True)
+        ]
+        with atomic_path(path) as temporary:
+            np.save(temporary, np.concatenate(made))
+    ends = np.cumsum([int(seconds * 44_100) for seconds in sizes])[:-1]
+    return NoteLibrary.from_audio(pd.DataFrame(rows), np.split(np.load(path), ends), name="tiny")
 
 
 @pytest.fixture(scope="session")

@@ -313,6 +313,14 @@ def test_another_training_in_the_folder(tiny_library, classes, train, tmp_path):
     fit(network(classes), train, folder=tmp_path, epochs=1, **OPTIONS)
     with pytest.raises(ValueError, match=r"holds another training \(lr is 0.003 there, 0.01 here\): choose another"):
         fit(network(classes), train, folder=tmp_path, epochs=2, **{**OPTIONS, "lr": 0.01})
+    others = Mixtures(tiny_library, classes, n=5, size=64, seed=9)
+    with pytest.raises(ValueError, match=r"training mixtures is 'Mixtures.* there, 'Mixtures\(64 of 5 notes.* here"):
+        fit(network(classes), others, folder=tmp_path, epochs=1, **OPTIONS)
+    with pytest.raises(ValueError, match=r"augmentation is '' there, '.*' here"):
+        fit(network(classes), train, folder=tmp_path, epochs=2, augment=lambda x, generator: x, **OPTIONS)
+    (tmp_path / "history.csv").unlink()  # killed after the checkpoint, before the table
+    assert len(fit(network(classes), train, folder=tmp_path, epochs=1, **OPTIONS).table) == 1
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 1
     with pytest.raises(ValueError, match="holds another network: its config is"):
         fit(network(classes, hidden=33), train, folder=tmp_path, epochs=2, **OPTIONS)
     fine = Classes(tiny_library, by="note")

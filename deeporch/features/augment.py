@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import librosa
 import numpy as np
 import pandas as pd
 import torch
 
 from ..mixtures.mixtures import Mixtures
 from ..util.checks import check_range
+from ..util.compiled import librosa
 from .constantq import ConstantQ
 
 

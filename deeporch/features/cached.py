@@ -9,19 +9,7 @@ from .mel import Mel
 
 
 class CachedFeatures:
-    """The features and targets of a mixture set, computed once and kept, for training over many epochs.
-
-    Parameters
-    ----------
-    mixtures : Mixtures
-        The set.
-    features : Mel
-        What to compute.
-    device : str or torch.device
-        Where to compute and keep them.
-    limit_gb : float
-        A set that would take more is not kept, but computed anew each time.
-    """
+    """The features and targets of a mixture set, computed once and kept, for training over many epochs."""
 
     def __init__(
         self, mixtures: Mixtures, features: Mel, *, device: str | torch.device = "cpu", limit_gb: float = 4.0

@@ -15,7 +15,6 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-import librosa
 import numpy as np
 import scipy.sparse
 import soxr
@@ -24,7 +23,8 @@ import torch
 from ..mixtures import mixing
 from ..mixtures.mixtures import Mixtures
 from ..notes.library import NoteLibrary
-from ..util.files import atomic_path, cache_dir
+from ..util.compiled import librosa
+from ..util.files import atomic_path, cache_dir, cached_array
 from ..util.progress import progress
 from .note_frames import NoteFrames, _move, stretched
 
@@ -40,36 +40,18 @@ class ConstantQ:
     The transform is librosa's. It is linear, so that a mixture's transform is the sum of its notes' complex frames;
     each note is transformed once, cached, and `of` only adds, takes the magnitude and its logarithm.
 
-    Parameters
-    ----------
-    bins_per_octave : int
-        24 (a quarter-tone a bin) or another multiple of 12.
-    octaves : int
-        From `fmin` upwards; 9 from A0 reach 14.1 kHz.
-    hop : int
-        Step in samples, a multiple of 2 to the power of ``octaves - 1``.
-    frames : int
-        Time frames of the window: 64, the study's 1.47 s. Shorter mixtures are zero-padded, of longer ones the
-        beginning is taken.
-    fmin : float
-        Centre of the lowest bin, in Hz.
-    floor_db : float
-        Level that becomes 0, in decibels below the maximum (which becomes 1). Silence is 0.
-    sample_rate : int
-        In Hz.
-
     References
     ----------
     .. [1] C. Schörkhuber, A. Klapuri, Constant-Q transform toolbox for music processing, SMC 2010.
     """
 
-    bins_per_octave: int = 24
-    octaves: int = 9
-    hop: int = 1024
-    frames: int = 64
-    fmin: float = 27.5
-    floor_db: float = -80.0
-    sample_rate: int = 44_100
+    bins_per_octave: int = 24  # a quarter-tone a bin; or another multiple of 12
+    octaves: int = 9  # from `fmin` upwards; 9 from A0 reach 14.1 kHz
+    hop: int = 1024  # samples; a multiple of 2 to the power of octaves - 1
+    frames: int = 64  # of the window, the study's 1.47 s: shorter sounds are padded, of longer ones the beginning
+    fmin: float = 27.5  # Hz, centre of the lowest bin
+    floor_db: float = -80.0  # level that becomes 0, below the maximum (which becomes 1); silence is 0
+    sample_rate: int = 44_100  # Hz
 
     def __post_init__(self) -> None:
         if self.bins_per_octave < 12 or self.bins_per_octave % 12:
@@ -104,18 +86,7 @@ class ConstantQ:
         return math.ceil(longest / 2 / self.hop) + 2
 
     def __call__(self, audio: torch.Tensor) -> torch.Tensor:
-        """Return the features of a batch of any audio.
-
-        Parameters
-        ----------
-        audio : torch.Tensor
-            [batch, samples], at `sample_rate`, on any device (librosa computes on the CPU).
-
-        Returns
-        -------
-        torch.Tensor
-            float32 [batch, 1, bins, frames], 0 to 1, on the audio's device.
-        """
+        """Return the features of a batch of any audio."""
         return self.decibels(self.frames_of(audio))
 
     def frames_of(self, audio: torch.Tensor) -> torch.Tensor:
@@ -176,21 +147,9 @@ class ConstantQ:
     ) -> torch.Tensor:
         """Return the complex frames of some mixtures: real [batch, frames, bins, 2], sum of the notes / N.
 
-        Parameters
-        ----------
-        mixtures, which
-            The set, and which of it.
-        device : str or torch.device
-            Where to mix; all notes' frames are copied there once.
-        colour : torch.Tensor, optional
-            [batch, n, bins]: gains by which each note's bins are multiplied: another microphone, room or instrument.
-        stretch : torch.Tensor, optional
-            [batch, n]: factors by which each note's frames after its attack are drawn out, whole frames repeated or
-            left out: another duration.
-        rows : torch.Tensor, optional
-            int64 [batch, n]: notes of the library that stand in for the mixtures' own.
-        moved : torch.Tensor, optional
-            int64 [batch, n]: bins by which each note is moved upwards: another pitch.
+        `colour` [batch, n, bins] multiplies each note's bins (another microphone, room or instrument), `stretch`
+        [batch, n] draws out its frames after the attack, `rows` int64 [batch, n] are other notes of the library in its
+        place, and `moved` int64 [batch, n] are bins by which it goes upwards. On a GPU all frames are copied once.
         """
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
         notes = self.notes(mixtures.notes, whole=mixtures.starts is not None).on(torch.device(device))
@@ -253,26 +212,16 @@ class ConstantQ:
         return total
 
     def notes(self, notes: NoteLibrary, *, whole: bool = False) -> NoteFrames:
-        """Return the complex frames of every note of a library; transform and cache them if that has not been done.
-
-        Parameters
-        ----------
-        notes : NoteLibrary
-            The library.
-        whole : bool
-            Of each note all that it has, and the frames around it. Default: what the window holds, as if it were cut
-            there, from the note's onset.
-        """
+        """Return the complex frames of every note of a library; transform and cache them if that has not been done."""
         key = (self, notes.key, whole)
         if key not in _OPEN:
             if notes.sample_rate != self.sample_rate:
                 raise ValueError(f"{notes.name!r} has {notes.sample_rate} Hz, but ConstantQ has {self.sample_rate} Hz.")
-            path = self._path(notes, whole)
-            if not path.is_file():
-                self._build(notes, whole, path)
-            # Mode "c" maps pages privately: torch may treat them as writable, and the file is never changed.
-            values = torch.from_numpy(np.load(path, mmap_mode="c"))
-            count, gain = torch.from_numpy(self._counts(notes, whole)), torch.from_numpy(_gains(notes))
+            counts = self._counts(notes, whole)
+            values = cached_array(
+                self._path(notes, whole), (counts.sum(), self.bins, 2), lambda out: self._fill(notes, whole, out)
+            )
+            values, count, gain = (torch.from_numpy(each) for each in (values, counts, _gains(notes)))
             _OPEN[key] = NoteFrames(values, count, gain, self.lead if whole else 0)
         return _OPEN[key]
 
@@ -287,22 +236,18 @@ class ConstantQ:
             return np.full(len(notes), self.frames)
         return 2 * self.lead + 1 + -(-notes.lengths.numpy() // self.hop)
 
-    def _build(self, notes: NoteLibrary, whole: bool, path: Path) -> None:
-        """Transform every note and write all frames as one float16 array [frames of all notes, bins, 2]."""
+    def _fill(self, notes: NoteLibrary, whole: bool, out: np.ndarray) -> None:
+        """Transform every note and write all frames into a float16 array [frames of all notes, bins, 2]."""
         counts = self._counts(notes, whole)
         first = np.cumsum(counts) - counts
-        with atomic_path(path) as temporary, _quiet(), ThreadPoolExecutor(_cores()) as pool:
-            shape = (int(counts.sum()), self.bins, 2)
-            out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-            order = np.argsort(counts, kind="stable")
-            jobs = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
-            with progress(total=len(notes), desc="constant-Q", unit=" notes", leave=False) as bar:
-                for rows, spectra in pool.map(lambda rows: (rows, self._frames(notes, rows, whole)), jobs):
-                    for row, frames in zip(rows, spectra, strict=True):
-                        out[first[row] : first[row] + counts[row]] = frames[: counts[row]]
-                    bar.update(len(rows))
-            out.flush()
-            del out
+        order = np.argsort(counts, kind="stable")
+        jobs = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
+        bar = progress(total=len(notes), desc="constant-Q", unit=" notes", leave=False)
+        with _quiet(), ThreadPoolExecutor(_cores()) as pool, bar:
+            for rows, spectra in pool.map(lambda rows: (rows, self._frames(notes, rows, whole)), jobs):
+                for row, frames in zip(rows, spectra, strict=True):
+                    out[first[row] : first[row] + counts[row]] = frames[: counts[row]]
+                bar.update(len(rows))
 
     def _frames(self, notes: NoteLibrary, rows: np.ndarray, whole: bool) -> np.ndarray:
         """Return the frames of some notes, float16 [notes, frames, bins, 2], each scaled to its peak."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import librosa
 import numpy as np
 import torch
 from torch.nn import functional
@@ -14,6 +13,7 @@ from torch.nn import functional
 from ..mixtures import mixing
 from ..mixtures.mixtures import Mixtures
 from ..util.checks import check_choice
+from ..util.compiled import librosa
 
 SCALES = ("power", "log")
 FLOOR_DB = -100.0

@@ -26,19 +26,7 @@ def _move(window: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
 
 
 class NoteFrames:
-    """The complex frames of all notes of a library.
-
-    Parameters
-    ----------
-    values : torch.Tensor
-        float16 [frames of all notes, bins, 2], note after note.
-    count : torch.Tensor
-        int64 [notes]: how many of them each note has.
-    gain : torch.Tensor
-        float32 [notes]: what its frames are to be multiplied by.
-    lead : int
-        How many of a note's frames come before its onset.
-    """
+    """The complex frames of all notes of a library."""
 
     def __init__(self, values: torch.Tensor, count: torch.Tensor, gain: torch.Tensor, lead: int) -> None:
         self.values, self.count, self.gain, self.lead = values, count, gain, lead

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-import librosa
-import numba
 import numpy as np
+
+from ..util.compiled import librosa, numba
 
 N_FFT = 2048  # the frame that `mel_power` transforms
 POINTS, QUARTER = N_FFT // 2, N_FFT // 8  # complex points: even samples are real parts, odd ones imaginary parts
@@ -58,19 +58,10 @@ if hasattr(os, "register_at_fork"):
 def mix(
     half: np.ndarray, lengths: np.ndarray, rows: np.ndarray, gains: np.ndarray, starts: np.ndarray, out: np.ndarray
 ) -> None:
-    """Add notes, as samples or as anything else that is linear, to a sound.
+    """Add notes, as samples or as anything else that is linear, to a sound, float32 [samples].
 
-    Parameters
-    ----------
-    half : numpy.ndarray
-        int16 [notes, samples]: the bits of the notes' float16 samples.
-    lengths : numpy.ndarray
-        int64 [notes]: samples of each note.
-    rows, gains, starts : numpy.ndarray
-        int64, float32 and int64 [n]: which notes, how loud, and the sample of the note at which the sound begins;
-        negative: so many samples of delay.
-    out : numpy.ndarray
-        float32 [samples], to which they are added.
+    `half` int16 [notes, samples] are the bits of float16 samples, `lengths` int64 [notes] how many each note has;
+    `rows`, `gains`, `starts` [n] say which notes, how loud, and the sample at which each begins (negative: a delay).
     """
     bits = np.empty(BLOCK, np.int32)
     values = bits.view(np.float32)
@@ -95,19 +86,7 @@ def mix(
 def mel_power(
     sound: np.ndarray, hop: int, constants: tuple[np.ndarray, ...], bands: tuple[np.ndarray, ...], out: np.ndarray
 ) -> None:
-    """Write the mel power of the frames of a sound.
-
-    Parameters
-    ----------
-    sound : numpy.ndarray
-        float32 [samples]: frame f begins at f · hop.
-    hop : int
-        In samples.
-    constants, bands : tuple
-        What `transform_constants` and `mel_bands` return.
-    out : numpy.ndarray
-        float32 [frames, n_mels], written.
-    """
+    """Write the mel power of the frames of a sound."""
     window, twiddle, unpack = constants
     x, y = np.empty(N_FFT, np.float32), np.empty(N_FFT, np.float32)  # real parts, then imaginary parts
     power = np.empty(POINTS + 1, np.float32)

@@ -5,18 +5,19 @@ A *mixture* is the sum of N notes of distinct classes, divided by N. Its *target
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 
 from ..notes.library import NoteLibrary
+from ..util.audio import write_sound
 from ..util.checks import check_choice
-from ..util.files import atomic_path, write_text
+from ..util.files import user_path, write_text
 from . import mixing
 from .classes import Classes
 from .sampling import _distinct, _Draw, _gains, _restrict
@@ -33,8 +34,10 @@ class Mixtures:
     ----------
     notes, classes
         The library and its classes (`classes.of_note` belongs to `notes`).
-    n : int
-        Notes in a mixture, of `n` distinct classes, drawn uniformly over classes, then over their recordings.
+    n : int or (int, int)
+        Notes in a mixture, of so many distinct classes, drawn uniformly over classes, then over their recordings; or
+        the smallest and the largest number, drawn uniformly. Then every mixture has as many places as the largest, the
+        notes that are too many are silent and no target, and small mixtures are softer.
     size : int
         Number of mixtures.
     seed : int
@@ -64,6 +67,8 @@ class Mixtures:
         int16 or int32 [size, n], into the library.
     gains : torch.Tensor or None
         float16 [size, n], linear; None if every gain is 1.
+    present : torch.Tensor or None
+        bool [size, n]: which notes sound; None if all do.
     starts : torch.Tensor or None
         int32 [size, n]: the sample of the note at which the window opens; negative: so many samples of delay.
 
@@ -78,7 +83,7 @@ class Mixtures:
         notes: NoteLibrary,
         classes: Classes,
         *,
-        n: int = 2,
+        n: int | tuple[int, int] = 2,
         size: int = 1000,
         seed: int = 0,
         pool: torch.Tensor | None = None,
@@ -92,15 +97,18 @@ class Mixtures:
         samples: int = SAMPLES,
     ) -> None:
         check_choice(window, ("start", "random"), "window")
-        if n < 1 or size < 1 or samples < 1 or onset < 0 or gain_db[0] > gain_db[1]:
+        fewest, most = (n, n) if isinstance(n, int) else n
+        if not 1 <= fewest <= most:
+            raise ValueError(f"n must be a number or (smallest, largest) with 1 ≤ smallest ≤ largest, but is {n}.")
+        if size < 1 or samples < 1 or not onset >= 0 or not gain_db[0] <= gain_db[1]:
             raise ValueError(
-                f"A mixture set needs n, size and samples ≥ 1, onset ≥ 0 and gain_db = (low, high), "
-                f"but got n={n}, size={size}, samples={samples}, onset={onset}, gain_db={gain_db}."
+                f"A mixture set needs size and samples ≥ 1, onset ≥ 0 and gain_db = (low, high), "
+                f"but got size={size}, samples={samples}, onset={onset}, gain_db={gain_db}."
             )
-        self.notes, self.classes, self.n, self.samples, self.seed = notes, classes, n, samples, seed
+        self._describe(notes, classes, most, samples, seed)
         generator = torch.Generator().manual_seed(seed)
         self.pool = _restrict(notes, classes, pool, instruments, pitch_range)
-        draw = _Draw(classes, self.pool, n, per_instrument)
+        draw = _Draw(classes, self.pool, most, per_instrument)
         others = (exclude,) if isinstance(exclude, Mixtures) else tuple(exclude or ())
         for other in others:
             if other.notes.key != notes.key:
@@ -110,7 +118,62 @@ class Mixtures:
         self.indices = _distinct(draw, size, generator, others, len(notes))
         self.gains = _gains(self.indices.shape, gain_db, generator)
         self.starts = self._starts(onset, window, generator)
-        self._lengths = notes.lengths.tolist()
+        if fewest < most:
+            counts = torch.randint(fewest, most + 1, (size, 1), generator=torch.Generator().manual_seed(seed + 1))
+            self.present = torch.arange(most) < counts
+            gains = torch.ones(self.present.shape, dtype=torch.float16) if self.gains is None else self.gains
+            self.gains = gains * self.present
+
+    @classmethod
+    def from_recipe(
+        cls,
+        notes: NoteLibrary,
+        classes: Classes | None,
+        indices: Sequence[Sequence[int]] | torch.Tensor,
+        gains: Sequence[Sequence[float]] | torch.Tensor | None = None,
+        starts: Sequence[Sequence[int]] | torch.Tensor | None = None,
+        *,
+        samples: int = SAMPLES,
+    ) -> Mixtures:
+        """Return the set of these mixtures, as they are written down.
+
+        Parameters
+        ----------
+        notes, classes
+            The library and its classes; without classes there is audio, but there are no targets.
+        indices : [size, n] of int
+            The notes of each mixture.
+        gains : [size, n] of float, optional
+            Linear; a note of gain 0 is no target.
+        starts : [size, n] of int, optional
+            The sample of each note at which the window opens; negative: so many samples of delay.
+        samples : int
+            Length in samples.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ, a note does not exist, or a gain is no finite number.
+        """
+        made = cls.__new__(cls)
+        made.indices = torch.as_tensor(indices, dtype=torch.int64)
+        made.gains = None if gains is None else torch.as_tensor(gains, dtype=torch.float32)
+        made.starts = None if starts is None else torch.as_tensor(starts, dtype=torch.int32)
+        shapes = {tuple(each.shape) for each in (made.indices, made.gains, made.starts) if each is not None}
+        if len(shapes) != 1 or made.indices.ndim != 2 or not made.indices.numel() or samples < 1:
+            raise ValueError(f"A recipe has indices, gains and starts of one shape [size, n], not {sorted(shapes)}.")
+        if made.indices.min() < 0 or made.indices.max() >= len(notes):
+            raise ValueError(f"A recipe names notes from 0 to {len(notes) - 1}, but this has {made.indices.max()}.")
+        if made.gains is not None and not made.gains.isfinite().all():
+            raise ValueError("A recipe's gains must be finite numbers.")
+        made._describe(notes, classes, made.indices.shape[1], samples, 0)
+        if made.gains is not None and not made.gains.all():
+            made.present = made.gains != 0
+        return made
+
+    def _describe(self, notes: NoteLibrary, classes: Classes | None, n: int, samples: int, seed: int) -> None:
+        self.notes, self.classes, self.n, self.samples, self.seed = notes, classes, n, samples, seed
+        self.present: torch.Tensor | None = None
         self._device_audio: dict[torch.device, torch.Tensor] = {}
 
     def _starts(self, onset: float, window: str, generator: torch.Generator) -> torch.Tensor | None:
@@ -130,10 +193,20 @@ class Mixtures:
         return len(self.indices)
 
     def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes by {self.classes.by}" if self.classes else ""
+        n = f"{'up to ' if self.present is not None else ''}{self.n}"
         return (
-            f"Mixtures({len(self):,} of {self.n} notes, {len(self.classes)} classes by {self.classes.by}, "
+            f"Mixtures({len(self):,} of {n} notes{classes}, "
             f"{self.samples / self.notes.sample_rate:.2f} s, {self.notes.name}, seed {self.seed})"
         )
+
+    @cached_property
+    def key(self) -> str:
+        """Names the library, the recipe and the classes: sets of equal keys are equal."""
+        digest = hashlib.sha256(json.dumps([self.notes.key, self.classes.names, self.samples]).encode())
+        for part in (self.indices, self.gains, self.starts, self.classes.of_note):
+            digest.update(b"" if part is None else part.numpy().tobytes())
+        return f"{self!r} {digest.hexdigest()[:12]}"
 
     @property
     def nbytes(self) -> int:
@@ -141,68 +214,38 @@ class Mixtures:
         return sum(t.nbytes for t in (self.indices, self.gains, self.starts) if t is not None)
 
     def batch(self, which: Iterable[int], *, device: str | torch.device = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the exact audio and the targets of some mixtures.
-
-        Parameters
-        ----------
-        which : iterable of int
-            Which mixtures.
-        device : str or torch.device
-            Where to mix. On a GPU the library's audio is copied there once.
-
-        Returns
-        -------
-        audio : torch.Tensor
-            float32 [batch, samples]: the sum of the notes times their gains, divided by N.
-        target : torch.Tensor
-            float32 [batch, classes], multi-hot.
-        """
-        which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
+        """Return the audio [batch, samples] and the targets [batch, classes] of some mixtures."""
+        which = _index(which)
         return self.audio(which, device=device), self.targets(which).to(device)
 
     def audio(
         self, which: Iterable[int], *, device: str | torch.device = "cpu", out: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the exact audio of some mixtures, float32 [batch, samples]; see `batch`.
+        """Return the exact audio of some mixtures: the sum of the notes times their gains, divided by N.
 
-        Parameters
-        ----------
-        which, device
-            As of `batch`.
-        out : torch.Tensor, optional
-            float32 [batch, samples] of silence on that device, into which to mix.
+        float32 [batch, samples], mixed into `out` if it is given; on a GPU the library's audio is copied there once.
         """
-        which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
-        device = torch.device(device)
+        which, device = _index(which), torch.device(device)
         audio = torch.zeros(len(which), self.samples, device=device) if out is None else out
         if device.type == "cpu":
             mix = self.mixer(which)
             for i, mixture in enumerate(audio):
                 mix(i, mixture.numpy())
             return audio
-        source = self._audio_on(device)
+        if device not in self._device_audio:
+            self._device_audio[device] = self.notes.audio.to(device)
+        source, lengths = self._device_audio[device], self.notes.lengths.tolist()
         rows, gains, starts = (part.tolist() for part in self._recipe(which))
         for mixture, *recipe in zip(audio, rows, gains, starts, strict=True):
             for row, gain, start in zip(*recipe, strict=True):
                 begin, start = max(-start, 0), max(start, 0)
-                end = min(self._lengths[row] - start, self.samples - begin)  # beyond its length a note is zero
+                end = min(lengths[row] - start, self.samples - begin)  # beyond its length a note is zero
                 if end > 0:
                     mixture[begin : begin + end].add_(source[row, start : start + end], alpha=gain)
         return audio
 
     def mixer(self, which: torch.Tensor) -> Callable[[int, np.ndarray], None]:
-        """Return a function that mixes in memory, and that several threads may call at once.
-
-        Parameters
-        ----------
-        which : torch.Tensor
-            int64 [batch]: the mixtures that it can mix.
-
-        Returns
-        -------
-        callable
-            Of i and of float32 [samples or less]: adds the i-th of these mixtures to it.
-        """
+        """Return a function, for several threads, that adds the i-th of some mixtures to float32 [samples or less]."""
         half, lengths = self.notes.audio.view(torch.int16).numpy(), self.notes.lengths.numpy()
         rows, gains, starts = self._recipe(which)
 
@@ -225,21 +268,21 @@ class Mixtures:
         starts = np.zeros(rows.shape, np.int64) if self.starts is None else self.starts[which].long().numpy()
         return rows, gains / np.float32(self.n), starts
 
-    def _audio_on(self, device: torch.device) -> torch.Tensor:
-        if device not in self._device_audio:
-            self._device_audio[device] = self.notes.audio.to(device)
-        return self._device_audio[device]
-
     def targets(self, which: Iterable[int] | None = None) -> torch.Tensor:
         """Return multi-hot targets, float32 [batch, classes]; of all mixtures if `which` is None."""
-        rows = self.indices if which is None else self.indices[torch.as_tensor(which)]
-        classes = self.classes.of_note[rows.long()]
-        return torch.zeros(len(rows), len(self.classes)).scatter_(1, classes, 1.0)
+        which = torch.arange(len(self)) if which is None else _index(which)
+        classes = self.classes.of_note[self.indices[which].long()]
+        sounding = (classes >= 0).float() if self.present is None else ((classes >= 0) & self.present[which]).float()
+        target = torch.zeros(len(which), len(self.classes))
+        return target.scatter_add_(1, classes.clamp(min=0), sounding).clamp_(max=1)
 
     def labels(self, i: int) -> list[str]:
         """Return the class names of one mixture."""
         names = self.classes.names
-        return [names[c] for c in self.classes.of_note[self.indices[i].long()].tolist()]
+        return [names[c] for c in self.classes.of_note[self._sounding(i)].tolist()]
+
+    def _sounding(self, i: int) -> torch.Tensor:
+        return self.indices[i].long() if self.present is None else self.indices[i][self.present[i]].long()
 
     def loader(self, batch_size: int, *, device: str | torch.device = "cpu") -> Iterator:
         """Yield (indices, audio, target) batch by batch, in order."""
@@ -247,93 +290,28 @@ class Mixtures:
             yield (which, *self.batch(which, device=device))
 
     def save(self, path: str | Path, i: int = 0) -> Path:
-        """Write mixture `i` as a 16-bit WAV, and its labels beside it as JSON.
+        """Write mixture `i` as a 16-bit WAV, scaled down only if it would clip, and its labels beside it as JSON.
 
-        Parameters
-        ----------
-        path : str or Path
-            The WAV to write; ``.wav`` is added where it is missing. Scaled down only if it would clip.
-
-        Returns
-        -------
-        Path
-            The WAV. ``<same name>.json`` holds classes, files, gains and starts of its notes.
+        Returns the WAV's path; the JSON has classes, files, gains and starts of its notes.
         """
         if not 0 <= i < len(self):
             raise ValueError(f"There is no mixture {i}: the set has {len(self)}, numbered from 0.")
-        path = Path(path)
+        path = user_path(path)
         if path.suffix.lower() != ".wav":
             path = path.with_name(path.name + ".wav")
-        audio = self.batch([i])[0][0]
+        audio = self.audio([i])[0]
         scale = 1 / max(1.0, audio.abs().max().item())
-        with atomic_path(path) as temporary:
-            soundfile.write(temporary, (audio * scale).numpy(), self.notes.sample_rate, subtype="PCM_16")
-        rows = self.notes.table.iloc[self.indices[i].tolist()]
+        write_sound(path, (audio * scale).numpy(), self.notes.sample_rate)
         columns = ["instrument", "pitch", "midi", "dynamic", "file"]
-        notes = rows[columns].to_dict("records")
+        notes = self.notes.table.iloc[self.indices[i].tolist()][columns].to_dict("records")
         for j, note in enumerate(notes):
             note["gain"] = 1.0 if self.gains is None else float(self.gains[i, j])
             note["start_sample"] = 0 if self.starts is None else int(self.starts[i, j])
-        card = {
-            "classes": self.labels(i),
-            "sample_rate": self.notes.sample_rate,
-            "scale": scale / self.n,
-            "notes": notes,
-        }
+        labels = self.labels(i) if self.classes else [f"{note['instrument']} {note['pitch']}" for note in notes]
+        card = {"classes": labels, "sample_rate": self.notes.sample_rate, "scale": scale / self.n, "notes": notes}
         write_text(path.with_suffix(".json"), json.dumps(card, indent=1, ensure_ascii=False))
         return path
 
 
-class VariedMixtures(Mixtures):
-    """A mixture set in which each mixture has its own number of notes, drawn uniformly.
-
-    Every mixture has as many places as the largest; the notes that are too many are silent and not in the target. The
-    sum is divided by the number of places, so that small mixtures are softer: use features that ignore the level.
-
-    Parameters
-    ----------
-    notes, classes, size, seed, **options
-        As of `Mixtures`.
-    n : tuple of int
-        The smallest and the largest number of notes.
-
-    Attributes
-    ----------
-    present : torch.Tensor
-        bool [size, most notes]: which places are sounding.
-
-    Raises
-    ------
-    ValueError
-        If the numbers are not in order, or as `Mixtures` does.
-    """
-
-    def __init__(
-        self,
-        notes: NoteLibrary,
-        classes: Classes,
-        *,
-        n: tuple[int, int] = (1, 10),
-        size: int = 1000,
-        seed: int = 0,
-        **options: Any,
-    ) -> None:
-        low, high = n
-        if not 1 <= low <= high:
-            raise ValueError(f"n must be (smallest, largest) with 1 ≤ smallest ≤ largest, but is {n}.")
-        super().__init__(notes, classes, n=high, size=size, seed=seed, **options)
-        generator = torch.Generator().manual_seed(seed + 1)
-        counts = torch.randint(low, high + 1, (size, 1), generator=generator)
-        self.present = torch.arange(high) < counts
-        gains = torch.ones(self.present.shape, dtype=torch.float16) if self.gains is None else self.gains
-        self.gains = gains * self.present
-
-    def targets(self, which: Iterable[int] | None = None) -> torch.Tensor:
-        """Return multi-hot targets, float32 [batch, classes]; of all mixtures if `which` is None."""
-        which = torch.arange(len(self)) if which is None else torch.as_tensor(which)
-        classes = self.classes.of_note[self.indices[which].long()]
-        return torch.zeros(len(which), len(self.classes)).scatter_(1, classes, self.present[which].float())
-
-    def labels(self, i: int) -> list[str]:
-        """Return the class names of one mixture."""
-        return super().labels(i)[: int(self.present[i].sum())]
+def _index(which: Iterable[int]) -> torch.Tensor:
+    return which if isinstance(which, torch.Tensor) else torch.as_tensor(list(which))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from ..mixtures.classes import Classes
-from ..util.files import atomic_path, write_text
+from ..util.files import user_path, write_bytes, write_text
 from .build import from_card
 
 
@@ -37,43 +40,48 @@ def save_checkpoint(
     Path
         The weights' file.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.suffix != ".safetensors":
         path = path.with_name(path.name + ".safetensors")
     text = json.dumps({**model.card, **(card or {})}, ensure_ascii=False, allow_nan=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file({**tensors, **(extra or {})}, temporary, metadata={"card": text})
+    write_bytes(path, save({**tensors, **(extra or {})}, metadata={"card": text}))
     write_text(path.with_suffix(".json"), json.dumps(json.loads(text), indent=1, ensure_ascii=False))
     return path
 
 
-def read_card(path: str | Path) -> dict[str, Any]:
-    """Return the card of a checkpoint.
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what a foreign, cut or changed file raises into one sentence."""
+    try:
+        yield
+    except (SafetensorError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, UnicodeError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path} is no checkpoint of deeporch, or it is damaged or of another version ({why})."
+        ) from None
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no checkpoint of this project.
-    """
-    path = Path(path)
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Return the card of a checkpoint; FileNotFoundError if there is none, ValueError if it is none of this project."""
+    path = user_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}: give the .safetensors file that training wrote.")
-    try:
+    with _damage(path):
         with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
+            text = (file.metadata() or {})["card"]
+        try:
+            card = json.loads(text)
+        except ValueError as error:
+            raise TypeError(f"its card is no JSON: {error}") from None
         for key in ("model", "config", "features", "classes"):
             card[key]
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no checkpoint of deeporch, or it is damaged ({error}).") from None
     return card
 
 
 def read_tensors(path: str | Path, *, prefix: str = "") -> dict[str, torch.Tensor]:
     """Return the tensors of a checkpoint whose names begin with `prefix`, without it."""
-    with safe_open(path, framework="pt") as file:
+    with _damage(path), safe_open(user_path(path), framework="pt") as file:
         return {name[len(prefix) :]: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
 
 
@@ -93,7 +101,8 @@ def load_checkpoint(path: str | Path, *, classes: Classes | None = None) -> nn.M
         If the file is missing, no checkpoint, or of other classes than expected.
     """
     card = read_card(path)
-    model = from_card(card)
+    with _damage(path):
+        model = from_card(card)
     if classes is not None:
         check_classes(model, classes, path)
         model.classes = classes
@@ -108,9 +117,16 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         ours, theirs = (json.loads(json.dumps(c[key])) for c in (model.card, card))
         if ours != theirs:
             raise ValueError(f"{path} holds another network: its {key} is {theirs}, but {ours} is wanted.")
-    check_classes(model, Classes.from_dict(card["classes"]), path)
-    names = set(model.state_dict())
-    model.load_state_dict({name: t for name, t in read_tensors(path).items() if name in names})
+    with _damage(path):
+        check_classes(model, Classes.from_dict(card["classes"]), path)
+        wanted, found = model.state_dict(), read_tensors(path)
+        for name, tensor in wanted.items():
+            if name not in found or found[name].shape != tensor.shape:
+                have = list(found[name].shape) if name in found else "missing"
+                raise RuntimeError(f"the tensor {name} should be {list(tensor.shape)}, but is {have}")
+            if not torch.isfinite(found[name]).all():
+                raise RuntimeError(f"the tensor {name} has numbers that are not finite")
+        model.load_state_dict({name: found[name] for name in wanted})
 
 
 def check_classes(model: nn.Module, classes: Classes, where: str | Path = "the mixtures") -> None:
@@ -123,3 +139,9 @@ def check_classes(model: nn.Module, classes: Classes, where: str | Path = "the m
         f"The classes differ: the network has {len(ours)} by {ours.by}, {where} has {len(classes)} by {classes.by}"
         f"{' (such as ' + ', '.join(missing) + ')' if missing else ''}; use those it was made for."
     )
+
+
+def describe(thing: object) -> str:
+    """Return what tells an augmentation or features from others in a training's card."""
+    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    return "" if thing is None else repr(thing) if is_dataclass(thing) else name

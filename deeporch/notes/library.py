@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..util.audio import as_float, check_rate
 from ..util.checks import check_choice, check_range, near
-from ..util.files import cache_dir
+from ..util.files import cache_dir, user_path
 from ..util.progress import progress
 from . import recordings, store
 from .instruments import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
@@ -89,12 +90,12 @@ def load_library(
     for option in filters:
         check_choice(option, known, f"filter of the library {name}")
     root = root or os.environ.get(f"DEEPORCH_{name.upper()}_ROOT")
-    found = source.find(Path(root).expanduser() if root else None, **filters)
+    found = source.find(user_path(root) if root else None, **filters)
     if not found.rows:
         raise ValueError(f"No note of {name} in {str(found.root)!r}{_because(filters)}{_reasons(found.skipped)}.")
     key = _key(name, source, found, seconds)
     folder = cache_dir() / "notes" / f"{name}-{key}"
-    if refresh or not store.is_complete(folder):
+    if refresh or not store.is_whole(folder):
         notes = progress(source.read(found, seconds), total=len(found.rows), desc=name, unit=" notes", leave=False)
         rows, skipped = store.build(folder, notes, found.skipped, replace=refresh)
         if skipped:
@@ -103,13 +104,44 @@ def load_library(
     return NoteLibrary(table, audio, name=name, key=key, skipped=skipped)
 
 
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a user's table with midi in whole numbers, or say which row has no instrument or pitch."""
+    if "instrument" not in table or not {"pitch", "midi"} & set(table):
+        columns = ", ".join(map(str, table))
+        raise ValueError(f"The table needs the columns instrument and pitch (or midi), but has {columns}.")
+    column = "midi" if "midi" in table else "pitch"
+    midi = []
+    for i, (instrument, pitch) in enumerate(zip(table["instrument"], table[column], strict=True)):
+        if not isinstance(instrument, str) or not instrument:
+            raise ValueError(f"Row {i} of the table has no name of an instrument, but {instrument!r}.")
+        try:
+            midi.append(pitch_to_midi(pitch) if isinstance(pitch, str) else int(check_range(pitch, 0, 127, column)))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"Row {i} of the table has no {column}: {error}") from None
+        if not isinstance(pitch, str) and midi[-1] != pitch:
+            raise ValueError(f"Row {i} of the table has the {column} {pitch!r}: a MIDI number is a whole number.")
+    return table.assign(midi=midi)
+
+
+def _one_note(audio: Any, name: str) -> np.ndarray:
+    """Return a note in memory as float32 [samples] without the padding after it, or say what is wrong with it."""
+    audio = as_float(audio, name)
+    if audio.ndim != 1:
+        raise ValueError(f"{name} must be mono, [samples], but has shape {list(audio.shape)}: mix its channels first.")
+    audio = np.trim_zeros(audio, "b")
+    if not len(audio):
+        raise ValueError(f"{name} has no sound.")
+    if not np.abs(audio).max() <= recordings.LARGEST:  # nor if it is no number
+        raise ValueError(f"{name} has samples that are no finite numbers, or beyond {recordings.LARGEST:,.0f}.")
+    return audio
+
+
 def _because(filters: dict[str, Any]) -> str:
     return f" passes {', '.join(f'{k}={v!r}' for k, v in filters.items())}" if filters else ""
 
 
 def _reasons(skipped: Sequence[tuple[str, str]]) -> str:
-    reasons = recordings.group_reasons(skipped)
-    return "; skipped " + ", ".join(f"{count} ({reason})" for reason, count in reasons.items()) if reasons else ""
+    return "; skipped " + recordings.describe_reasons(skipped) if skipped else ""
 
 
 def _key(name: str, source: ModuleType, found: Found, seconds: float) -> str:
@@ -181,39 +213,20 @@ class NoteLibrary:
     ) -> NoteLibrary:
         """Make a library of notes in memory, for instance of your own recordings.
 
-        Parameters
-        ----------
-        table : pandas.DataFrame
-            A row a note; needs ``instrument`` and ``pitch`` or ``midi``. Everything else is filled in or measured.
-        audio : tensor or array [notes, samples], or a sequence of one-dimensional ones
-            Mono. Of rows of equal length, trailing zeros count as padding.
-        name : str
-            What to call it.
-        sample_rate : int
-            Hz. It is not resampled.
-
-        Raises
-        ------
-        ValueError
-            If a column is missing, the counts differ or a note has no sound.
+        `table` has one row per note with instrument and pitch or midi (else ValueError); all else is filled in or
+        measured. `audio` is mono: [notes, samples] whose trailing zeros are padding, or a sequence of [samples], at
+        `sample_rate` Hz (it is not resampled), floats from -1 to 1 or int16, int32 or uint8.
         """
-        if "instrument" not in table or not {"pitch", "midi"} & set(table):
-            columns = ", ".join(map(str, table))
-            raise ValueError(f"The table needs the columns instrument and pitch (or midi), but has {columns}.")
+        check_rate(sample_rate)
+        table = _named(table)
         if len(table) != len(audio) or not len(table):
-            raise ValueError(f"The table has {len(table)} rows for {len(audio)} notes of audio: both need one a note.")
-        notes = [np.trim_zeros(np.asarray(note, dtype=np.float32), "b") for note in audio]
-        if any(not len(note) for note in notes):
-            raise ValueError(f"Note {[len(note) for note in notes].index(0)} of the audio has no sound.")
+            raise ValueError(f"The table has {len(table)} rows for {len(audio)} notes of audio: give one each.")
+        notes = [_one_note(note, f"Note {i} of the audio") for i, note in enumerate(audio)]
         padded = np.zeros((len(notes), max(map(len, notes))), dtype=np.float16)
         for row, note in zip(padded, notes, strict=True):
             row[: len(note)] = note
-        measured = {
-            "seconds": [len(note) / sample_rate for note in notes],
-            "peak": [float(np.abs(note).max()) for note in notes],
-            "loudness": [10 * np.log10(np.mean(np.square(note, dtype=np.float64))) for note in notes],
-        }
-        table = tidy(table.assign(**measured))
+        measured = pd.DataFrame([recordings.measure(note, sample_rate) for note in notes], index=table.index)
+        table = tidy(pd.concat([table.drop(columns=[*measured], errors="ignore"), measured], axis=1))
         digest = hashlib.sha256(padded.tobytes() + table.to_csv(index=False).encode())
         return cls(
             table, torch.from_numpy(padded), name=name, key=f"memory-{digest.hexdigest()[:20]}", sample_rate=sample_rate
@@ -251,18 +264,7 @@ class NoteLibrary:
         )
 
     def take(self, indices: Any) -> NoteLibrary:
-        """Return the library of these rows, in this order.
-
-        Parameters
-        ----------
-        indices : sequence, array or tensor of int
-            Row numbers; negative ones count from the end.
-
-        Raises
-        ------
-        IndexError
-            If a row does not exist.
-        """
+        """Return the library of these rows, in this order; negative ones count from the end (IndexError beyond)."""
         indices = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(indices) and not (-len(self) <= indices.min() and indices.max() < len(self)):
             raise IndexError(f"The library has rows 0 to {len(self) - 1}, but {indices.max()} was asked for.")
@@ -288,17 +290,9 @@ class NoteLibrary:
     ) -> NoteLibrary:
         """Return the library of the notes that pass every filter.
 
-        Parameters
-        ----------
-        instruments, dynamics, families, techniques : str or iterable of str, optional
-            The values to keep; a string may hold several, separated by spaces: ``"Fl Ob ClBb"``.
-        pitch_range : (str or int, str or int), optional
-            The lowest and the highest pitch to keep, as names or MIDI numbers: ``("C2", "C6")``.
-
-        Raises
-        ------
-        ValueError
-            If the library has no such value (near names are given), or a filter leaves nothing (it is named).
+        A string may hold several values, separated by spaces: ``"Fl Ob ClBb"``. `pitch_range` is the lowest and the
+        highest pitch, names or MIDI numbers: ``("C2", "C6")``. ValueError if the library has no such value (near names
+        are given), or a filter leaves nothing (it is named).
         """
         keep = np.ones(len(self), dtype=bool)
         for column, values in (
@@ -325,7 +319,7 @@ class NoteLibrary:
         return narrowed
 
     def summary(self) -> pd.DataFrame:
-        """Return a row an instrument, in score order: name, family, notes, pitches, lowest, highest, dynamics, seconds.
+        """Return one row per instrument, in score order: name, family, notes, pitches, range, dynamics, seconds.
 
         ``pitches`` counts different pitches, ``seconds`` adds up all notes.
         """
@@ -369,18 +363,6 @@ def combine(libraries: Sequence[NoteLibrary], *, name: str = "combined") -> Note
     """Return one library of several, with a column ``library`` that says where each note is from.
 
     The audio is copied, zero-padded to the widest.
-
-    Parameters
-    ----------
-    libraries : sequence of NoteLibrary
-        In the order in which their notes are wanted.
-    name : str
-        What to call it.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or their sample rates differ.
     """
     rates = {library.sample_rate for library in libraries}
     if len(rates) != 1:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..util.files import atomic_folder, checksum
 from .instruments import INSTRUMENTS, midi_to_pitch, pitch_to_midi
-from .recordings import SAMPLE_RATE, Note
+from .recordings import SAMPLE_RATE, Note, describe_reasons
 
 VERSION = 1
-FILES = ("audio.npy", "table.csv", "skipped.csv", "library.json")
+FILES = ("audio.npy", "table.csv", "skipped.csv")
 
 # Every library has these columns, in this order, then those of its source.
 COLUMNS = {
@@ -58,57 +54,33 @@ OPTIONAL = {"take": "1", "technique": "ord", "dynamic": "mf"}  # what a table in
 def build(
     folder: Path, notes: Iterable[Note], skipped: Iterable[tuple[str, str]], *, replace: bool = False
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Write every note into a new folder, which then takes the place of `folder` in one step.
+    """Write every note into a new folder, which takes the place of `folder` in one step; return how many, and the rest.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the library is to be.
-    notes : iterable of Note
-        From ``read`` of a source.
-    skipped : iterable of (str, str)
-        File and reason of what was no note by its name already.
-    replace : bool
-        Whether a complete folder is replaced that is there by then, for instance by another process.
-
-    Returns
-    -------
-    count : int
-        The number of notes.
-    skipped : list of (str, str)
-        Everything that is none, sorted.
-
-    Raises
-    ------
-    ValueError
-        If not a single note is left.
+    A whole folder that is there by then, made by another process, is left alone, unless `replace`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder.parent)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with atomic_folder(folder, None if replace else is_whole) as temporary:
         rows, lost = _spool(notes, temporary / "spool")
         skipped = sorted([*skipped, *lost])
         if not rows:
-            raise ValueError(
-                f"None of {len(skipped)} files can be used as a note: {'; '.join(map(': '.join, skipped[:3]))}."
-            )
+            more = f"; in all, {describe_reasons(skipped)}" if len(skipped) > 1 else ""
+            raise ValueError(f"None of {len(skipped)} files can be used as a note: {': '.join(skipped[0])}{more}.")
         _pad(temporary / "spool", [round(row["seconds"] * SAMPLE_RATE) for row in rows], temporary / "audio.npy")
         (temporary / "spool").unlink()
         tidy(pd.DataFrame(rows)).to_csv(temporary / "table.csv", index=False)
         pd.DataFrame(skipped, columns=["file", "reason"]).to_csv(temporary / "skipped.csv", index=False)
         about = {"notes": len(rows), "skipped": len(skipped), "sample_rate": SAMPLE_RATE, "version": VERSION}
+        about["checksums"] = {file: checksum(temporary / file) for file in FILES}
         (temporary / "library.json").write_text(json.dumps(about), encoding="utf-8")
-        temporary.chmod(0o755)  # mkdtemp makes private folders
-        _put(temporary, folder, replace=replace)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return len(rows), skipped
 
 
-def is_complete(folder: Path) -> bool:
-    """Tell whether a library is there, whole."""
-    return all((folder / file).is_file() for file in FILES)
+def is_whole(folder: Path) -> bool:
+    """Tell whether a library is there, every file as it was written."""
+    try:
+        stated = json.loads((folder / "library.json").read_text(encoding="utf-8"))["checksums"]
+        return all(checksum(folder / file) == stated[file] for file in FILES)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def load(folder: Path) -> tuple[pd.DataFrame, torch.Tensor, pd.DataFrame]:
@@ -134,37 +106,15 @@ def _spool(notes: Iterable[Note], path: Path) -> tuple[list[dict[str, Any]], lis
 
 def _pad(spool: Path, lengths: Sequence[int], path: Path) -> None:
     """Write the spooled notes as one array, [notes, samples], zero-padded to the longest (the file is sparse)."""
-    flat = np.memmap(spool, dtype=np.float16, mode="r")
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(lengths), max(lengths)))
-    start = 0
-    for row, length in zip(array, lengths, strict=True):
-        row[:length] = flat[start : start + length]
-        start += length
-    array.flush()
-
-
-def _put(new: Path, folder: Path, *, replace: bool) -> None:
-    """Put a new folder in its place; if another process was quicker, its equal work stays, unless `replace`."""
-    for _ in range(10):
-        try:
-            new.rename(folder)
-            return
-        except OSError:  # there is a folder already
-            if is_complete(folder) and not replace:
-                return
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-            with contextlib.suppress(OSError):
-                os.replace(folder, old)  # whoever has it open keeps the memory map
-            shutil.rmtree(old, ignore_errors=True)
-    raise OSError(f"The cache {str(folder)!r} cannot be replaced: delete it and try again.")
-
-
-def _sweep(folder: Path) -> None:
-    """Delete what killed processes left half done more than a day ago."""
-    for left in folder.glob(".*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > 86_400:
-                shutil.rmtree(left, ignore_errors=True)
+    width = 2 * max(lengths)
+    with spool.open("rb") as notes, path.open("wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": (len(lengths), max(lengths))}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        for row, length in enumerate(lengths):  # written, not mapped: a full disk is then an error that can be read
+            file.seek(start + row * width)
+            file.write(notes.read(2 * length))
+        file.truncate(start + len(lengths) * width)
 
 
 def _read_csv(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:

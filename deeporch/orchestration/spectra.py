@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
-import librosa
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
 from ..notes.library import NoteLibrary
 from ..util.checks import check_choice
-from ..util.files import atomic_path, cache_dir
+from ..util.compiled import librosa
+from ..util.files import cache_dir, cached_array
 from ..util.progress import progress
 
 VERSION = 2  # of what is cached
@@ -232,12 +232,11 @@ def _cached(bands: Bands, notes: NoteLibrary) -> tuple[np.ndarray, np.ndarray]:
     text = json.dumps([VERSION, notes.key, asdict(bands), EDGES])
     path = cache_dir() / "spectra" / f"{notes.name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npy"
     gain = notes.table["peak"].to_numpy(dtype=np.float32).clip(min=1e-6)
-    if not path.is_file():
+
+    def fill(out: np.ndarray) -> None:
         batches = _batches(np.arange(len(notes)))
-        parts = []
         for rows in progress(batches, desc="spectra", unit=f" x {BATCH} notes", leave=False):
             audio = notes.audio[torch.from_numpy(rows), : int(notes.lengths[rows].max())].float()
-            parts.append(bands(audio / torch.from_numpy(gain[rows])[:, None]).sqrt().half().numpy())
-        with atomic_path(path) as temporary:
-            np.save(temporary, np.concatenate(parts))
-    return np.load(path, mmap_mode="r"), gain
+            out[rows] = bands(audio / torch.from_numpy(gain[rows])[:, None]).sqrt().half().numpy()
+
+    return cached_array(path, (len(notes), len(EDGES) - 1, bands.filters.shape[0]), fill), gain

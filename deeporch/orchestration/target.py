@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import librosa
 import numpy as np
 import torch
 from scipy.signal import find_peaks
 
 from ..util.audio import read_sound
 from ..util.checks import check_choice, check_range
+from ..util.compiled import librosa
 from .solution import SolutionNote
 from .spectra import LONGEST
 

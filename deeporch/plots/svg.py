@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-import librosa
 import numpy as np
 import torch
 from matplotlib.image import imsave
 
 from ..features.constantq import ConstantQ
 from ..features.mel import Mel
+from ..util.compiled import librosa
 
 if TYPE_CHECKING:
     from ..recognition.recognizer import Heard

@@ -86,9 +86,21 @@ def _pitch_findings(notes: NoteLibrary) -> list[tuple]:
     """Compare each note with its name; what all notes of an instrument have in common is the instrument's tuning."""
     scores = np.stack([pitch_scores(s, m) for s, m in zip(spectra(notes), notes.table["midi"], strict=True)])
     found = []
-    for _, group in notes.table.groupby("instrument"):
+    for instrument, group in notes.table.groupby("instrument"):
         usual = np.median(scores[group.index], axis=0)  # an instrument's spectrum favours some wrong pitches always
         offsets = np.arange(-FURTHEST, FURTHEST + 1)
+        if (whole := int(usual.argmax())) != FURTHEST:  # numbered with another middle C, or named as written
+            semitones, off = (
+                int(offsets[whole]),
+                group.index[scores[group.index, whole] > scores[group.index, FURTHEST]],
+            )
+            share = len(off) / len(group)
+            if share > SURE:
+                text = f"{instrument} sounds {semitones:+d} semitones from its names, in {share:.0%} of its notes"
+                kind = "octave" if abs(semitones) == 12 else "pitch"
+                pitches = np.clip(notes.table["midi"] + semitones, 0, 127)
+                found += [(i, kind, midi_to_pitch(int(pitches[i])), share, text) for i in off]
+                continue
         for i in group.index:
             gain = (scores[i] - scores[i][FURTHEST]) - (usual - usual[FURTHEST])
             best = int(gain.argmax())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -42,8 +43,19 @@ class Calibration:
         chosen = self.probabilities(logits) >= self.threshold
         return chosen.scatter(1, logits.argmax(1, keepdim=True), True)
 
+    @classmethod
+    def from_dict(cls, stated: object) -> Calibration:
+        """Return the calibration of a checkpoint's card; None is none."""
+        if stated is None:
+            return cls()
+        fields = stated if isinstance(stated, dict) else {"": None}
+        known = set(fields) <= {"temperature", "offset", "threshold"}
+        if not known or not all(isinstance(v, float | int) and math.isfinite(v) for v in fields.values()):
+            raise ValueError(f"The checkpoint's calibration {stated!r} is damaged, or of another version.")
+        return cls(**stated)
+
     def to_dict(self) -> dict[str, float]:
-        """Return a JSON-ready description: ``Calibration(**d)`` is equal."""
+        """Return a JSON-ready description: of which `from_dict` makes an equal one."""
         return asdict(self)
 
 

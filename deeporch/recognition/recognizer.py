@@ -13,6 +13,7 @@ from torch import nn
 from ..models.checkpoints import load_checkpoint, read_card
 from ..notes.instruments import midi_to_pitch
 from ..util.audio import read_sound
+from ..util.files import user_path
 from .calibration import Calibration
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"  # they ship with the package
@@ -71,7 +72,7 @@ class Recognizer:
             If there is none, or it is no checkpoint.
         """
         path = find_checkpoint(path)
-        return cls(load_checkpoint(path), Calibration(**read_card(path).get("calibration", {})))
+        return cls(load_checkpoint(path), Calibration.from_dict(read_card(path).get("calibration")))
 
     @property
     def sample_rate(self) -> int:
@@ -137,7 +138,7 @@ class Recognizer:
 
 def find_checkpoint(path: str | Path) -> Path:
     """Return the file of a checkpoint, given its path or the name of one in data/checkpoints/."""
-    path = Path(path)
+    path = user_path(path)
     shipped = CHECKPOINTS / f"{path.name}.safetensors"
     return shipped if not path.is_file() and path.parent == Path() and shipped.is_file() else path
 

@@ -18,7 +18,7 @@ from ..features.cached import CachedFeatures
 from ..features.constantq import ConstantQ
 from ..features.registry import get_features
 from ..mixtures.classes import Classes
-from ..mixtures.mixtures import Mixtures, VariedMixtures
+from ..mixtures.mixtures import Mixtures
 from ..mixtures.splits import Split, split
 from ..models.build import build
 from ..models.checkpoints import load_checkpoint, read_card, save_checkpoint
@@ -121,11 +121,9 @@ def train(
     model.features.notes(notes)  # outside the minutes
     first = 1_000_000 * (seed + 1)  # of the mixtures' seeds
 
-    def fresh(epoch: int) -> VariedMixtures:
+    def fresh(epoch: int) -> Mixtures:
         largest = n[0] + (n[1] - n[0]) * min(epoch, curriculum) // curriculum if curriculum else n[1]
-        return VariedMixtures(
-            notes, classes, n=(n[0], largest), size=size, seed=first + heard + epoch, pool=pools.train
-        )
+        return Mixtures(notes, classes, n=(n[0], largest), size=size, seed=first + heard + epoch, pool=pools.train)
 
     valid = None
     if pools.by != "mixture":
@@ -193,7 +191,7 @@ def calibrate_on(
     """Fit a calibration on mixtures of 1 to 10 notes of half of a pool, and score it on mixtures of the other half."""
     classes = model.classes.on(notes)
     halves = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)
-    sets = [VariedMixtures(notes, classes, n=n, size=size, seed=seed + i, pool=half) for i, half in enumerate(halves)]
+    sets = [Mixtures(notes, classes, n=n, size=size, seed=seed + i, pool=half) for i, half in enumerate(halves)]
     device = next(model.parameters()).device
     outputs = [predict_all(model, CachedFeatures(s, model.features, device=device, limit_gb=0)) for s in sets]
     calibration = calibrate(*outputs[0])

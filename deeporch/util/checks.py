@@ -14,13 +14,7 @@ def near(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
 
 
 def check_choice(value: str, known: Iterable[str], what: str) -> str:
-    """Return `value` if it is one of `known`; otherwise say which ones there are.
-
-    Raises
-    ------
-    ValueError
-        ``Unknown <what> '<value>': did you mean …? Known: …``, or without the question where nothing is like it.
-    """
+    """Return `value` if it is one of `known`; otherwise say which ones there are."""
     known = [str(k) for k in known]
     if value in known:
         return value
@@ -30,13 +24,7 @@ def check_choice(value: str, known: Iterable[str], what: str) -> str:
 
 
 def check_range(value: float, low: float, high: float, what: str) -> float:
-    """Return `value` if ``low <= value <= high``.
-
-    Raises
-    ------
-    ValueError
-        With the name, the value and the allowed range.
-    """
+    """Return `value` if ``low <= value <= high``."""
     if not low <= value <= high:
         raise ValueError(f"{what} must lie between {low:g} and {high:g}, but is {value!r}.")
     return value

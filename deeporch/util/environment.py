@@ -59,17 +59,26 @@ def limit_threads() -> None:
 def pick_device(device: str = "auto") -> torch.device:
     """Return the device: ``"auto"`` is the GPU if there is one.
 
+    Parameters
+    ----------
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` (``"cuda:1"`` …) or, on a Mac, ``"mps"``.
+
     Raises
     ------
     ValueError
-        If a GPU is asked for and there is none, or the name is unknown.
+        If a GPU is asked for that is not there, or the name is unknown.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"Unknown device {device!r}: use 'auto', 'cpu' or 'cuda'.") from None
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"Device {device!r} was asked for, but PyTorch finds no GPU: use 'auto' or 'cpu'.")
-    return torch.device(device)
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    if found is None or found.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"Unknown device {device!r}: use 'auto', 'cpu', 'cuda' or 'mps'.")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[found.type]
+    if (found.index or 0) >= there:
+        have = there or "no"
+        raise ValueError(f"Device {device!r} was asked for, but PyTorch finds {have} GPU: use 'auto' or 'cpu'.")
+    return found

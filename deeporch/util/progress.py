@@ -80,13 +80,6 @@ def progress(iterable: Any = None, **options: Any) -> tqdm:
 
     In a notebook it is HTML that goes when it is finished, in a terminal a line; within `told` it is not drawn. In a
     log (no terminal, or ``DEEPORCH_HEADLESS`` is set by the runner) it prints at most one plain line every ten seconds.
-
-    Parameters
-    ----------
-    iterable : iterable, optional
-        What to walk through.
-    **options
-        Passed to tqdm: ``desc``, ``unit``, ``total``, ``leave`` …
     """
     if _LISTENER.get() is not None:
         return _Told(iterable, **options)

@@ -12,7 +12,7 @@ import ipywidgets
 import numpy as np
 import torch
 
-from ..mixtures.mixtures import SAMPLES
+from ..mixtures.mixtures import SAMPLES, Mixtures
 from ..notes.instruments import dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
 from ..notes.library import NoteLibrary
 from ..plots.svg import Partials, colour_of
@@ -43,14 +43,13 @@ def audible(placed: Sequence[Placed]) -> list[Placed]:
 def mix(notes: NoteLibrary, placed: Sequence[Placed], *, samples: int = SAMPLES) -> torch.Tensor:
     """Return the sum of the notes that sound, divided by their number: float32 [samples]; see `Mixtures.audio`."""
     sounding = audible(placed)
-    out = torch.zeros(samples)
-    for note in sounding:
-        begin = round(note.onset * notes.sample_rate)
-        length = min(int(notes.lengths[note.row]), samples - begin)
-        if length > 0:
-            gain = 10 ** (note.level_db / 20) / len(sounding)
-            out[begin : begin + length].add_(notes.audio[note.row, :length], alpha=gain)
-    return out
+    if not sounding:
+        return torch.zeros(samples)
+    gains = [[10 ** (note.level_db / 20) for note in sounding]]
+    starts = [[-round(note.onset * notes.sample_rate) for note in sounding]]
+    return Mixtures.from_recipe(notes, None, [[note.row for note in sounding]], gains, starts, samples=samples).audio(
+        [0]
+    )[0]
 
 
 def names(notes: NoteLibrary, placed: Sequence[Placed]) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ KINDS = {  # of file: how it is written, its type, and its ending
     "MIDI": ("to_midi", "audio/midi", "mid"),
 }
 SOUNDS = "WAV, FLAC, MP3, OGG or AIFF"
-ENDINGS = ".wav,.flac,.mp3,.ogg,.aif,.aiff"
+ENDINGS = ".wav,.aif,.aiff,.aifc,.flac,.mp3,.ogg,.opus,.caf,.au"  # that may be uploaded
 LONG = 10.0  # seconds from which sounds go to the page as MP3
 TEXTURES = {"sparse": 0.05, "as usual": None, "full": 0.0}  # by which share each note lengthens the distance
 SEGMENTS = [("automatic", "auto"), ("one chord", "one"), ("at every onset", "onsets")]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +84,10 @@ def draw_front(
 
 def _notes_alone(mixtures: Mixtures, which: int) -> torch.Tensor:
     """Return each note of a mixture by itself, as it is in it: [n, samples]."""
-    each = copy(mixtures)
-    each.n = 1
-    for name in ("indices", "gains", "starts"):
-        recipe = getattr(mixtures, name)
-        setattr(each, name, None if recipe is None else recipe[which][:, None])
-    return each.audio(range(mixtures.n))
+    recipe = (mixtures.indices, mixtures.gains, mixtures.starts)
+    each = (None if part is None else part[which][:, None] for part in recipe)
+    alone = Mixtures.from_recipe(mixtures.notes, mixtures.classes, *each, samples=mixtures.samples)
+    return alone.audio(range(mixtures.n))
 
 
 def _draw_partials(ax: Axes, sounds: torch.Tensor, played: pd.DataFrame, features: ConstantQ) -> None:
@@ -146,8 +143,7 @@ def _mixture() -> Mixtures:
     tries = Mixtures(notes, classes, n=NOTES, size=100, seed=SEED, per_instrument=1, pool=pools.test)
     pitches = torch.tensor(notes.table["midi"].tolist())[tries.indices.long()] % 12
     first = next(i for i, row in enumerate(pitches.tolist()) if len(set(row)) == NOTES)
-    tries.indices = tries.indices[first : first + 1]
-    return tries
+    return Mixtures.from_recipe(notes, classes, tries.indices[first : first + 1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -137,3 +137,25 @@ def test_no_warning_reaches_the_user():
 def test_registered_by_name():
     assert do.get_features("cqt24") == ConstantQ()
     assert do.get_features("cqt36").shape == (1, 324, 64)
+
+
+def test_libraries_of_one_name_and_other_notes_have_caches_of_their_own(own_cache, tiny_library):
+    """By their key: the name is only what people see."""
+    features = ConstantQ(frames=16)
+    parts = [tiny_library.take(range(start, start + 3)) for start in (0, 100)]
+    assert parts[0].name == parts[1].name
+    first, second = (features.notes(part).values.clone() for part in parts)
+    assert not torch.equal(first, second)
+    for part, values in zip(parts, (first, second), strict=True):
+        assert torch.equal(ConstantQ(frames=16).notes(part).values, values)
+
+
+def test_the_lead_covers_half_the_longest_filter():
+    for bins_per_octave in (12, 24, 36):
+        features = ConstantQ(bins_per_octave=bins_per_octave)
+        ratio = 4 ** (1 / bins_per_octave)
+        lengths, _ = librosa.filters.wavelet_lengths(
+            freqs=[27.5], sr=44_100, window="hann", filter_scale=1, gamma=0, alpha=(ratio - 1) / (ratio + 1)
+        )
+        half = lengths[0] / 2 / features.hop
+        assert half + 1 <= features.lead <= half + 4

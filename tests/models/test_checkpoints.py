@@ -11,6 +11,7 @@ from deeporch.features.mel import Mel
 from deeporch.mixtures.classes import Classes
 from deeporch.models.build import build
 from deeporch.models.checkpoints import load_checkpoint, load_weights, read_card, read_tensors, save_checkpoint
+from deeporch.recognition.calibration import Calibration
 
 SMALL = Mel(n_mels=16, frames=16, scale="log")
 
@@ -74,7 +75,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(model, tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         save_checkpoint(tmp_path / "net", model, card={"seed": object()})
     with (
-        patch("deeporch.models.checkpoints.save_file", side_effect=OSError("disk full")),
+        patch("deeporch.models.checkpoints.save", side_effect=OSError("disk full")),
         pytest.raises(OSError, match="full"),
     ):
         save_checkpoint(tmp_path / "net", model, card={"seed": 2})
@@ -117,3 +118,30 @@ def test_missing_damaged_and_foreign_files(model, tmp_path):
     for name in ("cut", "head", "text", "empty", "foreign", "card"):
         with pytest.raises(ValueError, match=rf"{name}\.safetensors is no checkpoint of deeporch, or it is damaged"):
             load_checkpoint(tmp_path / f"{name}.safetensors")
+
+
+def test_other_tensors_and_cards_of_other_versions(model, tmp_path):
+    path = save_checkpoint(tmp_path / "net", model)
+    tensors, card = load_file(path), read_card(path)
+    name = next(name for name, each in tensors.items() if each.ndim > 1)
+    card_of = lambda **changed: {**card, **changed}  # noqa: E731
+    for changed, stated, sentence in (
+        ({**tensors, name: tensors[name][:1].contiguous()}, card, rf"the tensor {name} should be \[.*\], but is \[1"),
+        ({k: v for k, v in tensors.items() if k != name}, card, rf"the tensor {name} should be .* but is missing"),
+        ({**tensors, name: tensors[name] * math.nan}, card, "numbers that are not finite"),
+        (tensors, card_of(classes={}), "it has no 'by'"),
+        (tensors, card_of(config={"later": 1}), "Unknown size of the model"),
+        (tensors, card_of(features=None), "is damaged or of another version"),
+        (tensors, card_of(classes=[1]), "is damaged or of another version"),
+    ):
+        save_file(changed, tmp_path / "other.safetensors", metadata={"card": json.dumps(stated)})
+        with pytest.raises(ValueError, match=sentence):
+            load_checkpoint(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("stated", [{"temperature": 1, "later": 1}, {"temperature": None}, {"offset": math.nan}, [1]])
+def test_calibrations_of_other_versions(stated):
+    with pytest.raises(ValueError, match="is damaged, or of another version"):
+        Calibration.from_dict(stated)
+    assert Calibration.from_dict(None) == Calibration()
+    assert Calibration.from_dict(Calibration(2.0, 1.0, 0.3).to_dict()) == Calibration(2.0, 1.0, 0.3)

@@ -8,7 +8,7 @@ from deeporch.features.augment import Recoloured, listen, neighbours, reverberat
 from deeporch.features.cached import CachedFeatures
 from deeporch.features.constantq import ConstantQ
 from deeporch.metrics import count_right
-from deeporch.mixtures.mixtures import VariedMixtures
+from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.pitchnet import AlongPitch, PitchNet, grow
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
@@ -122,7 +122,7 @@ def test_what_it_cannot_use_is_named(tiny_library, classes):
 
 
 def test_overfits_64_mixtures_of_one_to_five_notes(tiny_library, classes):
-    mixtures = VariedMixtures(tiny_library, classes, n=(1, 5), size=64, seed=1)
+    mixtures = Mixtures(tiny_library, classes, n=(1, 5), size=64, seed=1)
     net = small(classes)
     history = do.fit(net, mixtures, epochs=60, batch_size=16, lr=4e-3, device="cpu", schedule="cosine")
     assert history.table["train_recall"].iloc[-1] == 1.0
@@ -139,7 +139,7 @@ def test_checkpoint_brings_back_the_same_answers(classes, tmp_path):
 
 
 def test_varied_mixtures_are_the_sum_of_what_is_present(tiny_library, classes):
-    mixtures = VariedMixtures(tiny_library, classes, n=(2, 6), size=300, seed=2)
+    mixtures = Mixtures(tiny_library, classes, n=(2, 6), size=300, seed=2)
     counts = mixtures.present.sum(1)
     assert counts.unique().tolist() == [2, 3, 4, 5, 6]
     assert torch.bincount(counts)[2:].min() > 30
@@ -154,7 +154,7 @@ def test_varied_mixtures_are_the_sum_of_what_is_present(tiny_library, classes):
     cached = CachedFeatures(mixtures, FEATURES)
     torch.testing.assert_close(cached.batch(torch.arange(20))[1], mixtures.targets(range(20)))
     with pytest.raises(ValueError, match="smallest"):
-        VariedMixtures(tiny_library, classes, n=(3, 2))
+        Mixtures(tiny_library, classes, n=(3, 2))
 
 
 def test_count_right_with_different_numbers_of_notes():

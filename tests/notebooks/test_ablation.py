@@ -94,8 +94,8 @@ def test_a_student_that_answers_as_its_teacher_pays_nothing_for_it(cache, tiny_l
 
 def test_few_notes_first_ends_with_all(cache, tiny_library, monkeypatch):
     seen = []
-    keep = train.__globals__["VariedMixtures"]
-    monkeypatch.setitem(train.__globals__, "VariedMixtures", lambda *a, **k: seen.append(k["n"]) or keep(*a, **k))
+    keep = train.__globals__["Mixtures"]
+    monkeypatch.setitem(train.__globals__, "Mixtures", lambda *a, **k: seen.append(k["n"]) or keep(*a, **k))
     monkeypatch.setitem(train.__kwdefaults__, "size", 64)
     pools = split(tiny_library, Classes(tiny_library), by="recording")
     options = SMALL | {"curriculum": 3, "n": (1, 4)}

@@ -13,14 +13,12 @@ from deeporch.recognition import recognizer
 @pytest.fixture(scope="module")
 def mixtures(tiny_library):
     """Two notes an octave and a fifth of partials apart, one of them at half level."""
-    made = Mixtures(tiny_library, Classes(tiny_library), n=2, size=1, seed=3, gain_db=(-6, 0))
     table = tiny_library.table
     rows = [
         table[(table["instrument"] == name) & (table["pitch"] == pitch) & (table["dynamic"] == "mf")].index[0]
         for name, pitch in (("Fl", "C4"), ("Vn", "F#4"))
     ]
-    made.indices = torch.tensor([rows], dtype=torch.int16)
-    return made
+    return Mixtures.from_recipe(tiny_library, Classes(tiny_library), [rows], gains=[[0.75, 0.5]])
 
 
 ANSWER = [("Vn", "F#4", 0.9), ("Ob", "C4", 0.5), ("Fl", "C4", 0.2), ("Fl", "C5", 0.1)]

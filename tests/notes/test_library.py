@@ -12,6 +12,7 @@ import soundfile
 import torch
 from tones import ENVELOPES, harmonic_tone
 
+from deeporch.notes import recordings
 from deeporch.notes.instruments import pitch_to_midi
 from deeporch.notes.library import NoteLibrary, combine, load_library
 
@@ -370,3 +371,87 @@ def test_one_note_is_read_without_copying_a_selection(tiny_library):
     for k, row in enumerate((7, 3, 100)):
         assert torch.equal(some.sound(k), tiny_library.audio[row, : int(tiny_library.lengths[row])])
     assert "audio" not in vars(some), "the selection's audio was copied"
+
+
+# Folders as they are
+
+
+def test_copies_never_drive_out_originals(tmp_path, cache):
+    tone = harmonic_tone(60, [1, 0.5], 0.3)
+    soundfile.write(tmp_path / "Fl-ord-C4-mf.wav", tone, 44_100)
+    for copy in ("Fl-ord-C4-mf - Copy.wav", "Fl-ord-C4-mf (1).wav", "Fl-ord-C4-mf copy 2.wav", "Fl-ord-C4-mf(2).wav"):
+        (tmp_path / copy).write_bytes((tmp_path / "Fl-ord-C4-mf.wav").read_bytes())
+    soundfile.write(tmp_path / "Vn-ord-D4-pp-4c-N (3).wav", harmonic_tone(62, [1], 0.3), 44_100)  # the original is gone
+    notes = load_library("sol", root=tmp_path)
+    assert notes.table[["file", "dynamic"]].to_numpy().tolist() == [
+        ["Fl-ord-C4-mf.wav", "mf"], ["Vn-ord-D4-pp-4c-N (3).wav", "pp"],
+    ]  # fmt: skip
+    assert notes.table["retuning"].tolist()[1] == "N"
+    assert set(notes.skipped["reason"]) == {"identical to Fl-ord-C4-mf.wav"}
+
+
+def test_links_that_loop_or_lead_nowhere(folder, cache):
+    (folder / "woodwind" / "all").symlink_to(folder, target_is_directory=True)
+    (folder / "again").symlink_to(folder / "woodwind", target_is_directory=True)
+    (folder / "lost.wav").symlink_to(folder / "nothing.wav")
+    notes = load_library("philharmonia", root=folder)
+    assert len(notes) == 4
+    assert notes.table["file"].str.startswith("woodwind/").sum() == 3
+    assert notes.skipped.to_numpy().tolist() == [["lost.wav", "a link that leads nowhere"]]
+
+
+def test_names_in_other_alphabets_and_encodings(tmp_path, cache):
+    for name in (b"Fl\xfbte/Fl-ord-C4-mf.wav", "Flûte-ord-D4-mf.wav".encode(), "Fle\u0301-ord-E4-mf.wav".encode()):
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, harmonic_tone(60 + len(name), [1], 0.3), 44_100)
+    notes = load_library("sol", root=tmp_path)
+    assert sorted(notes.table["file"]) == ["Flé-ord-E4-mf.wav", "Flûte-ord-D4-mf.wav", "Flûte/Fl-ord-C4-mf.wav"]
+    assert set(notes.table["instrument"]) == {"Fl", "Flûte", "Flé"}
+
+
+def test_a_damaged_library_is_made_again(folder, cache):
+    notes = load_library("philharmonia", root=folder)
+    [stored] = (cache / "notes").iterdir()
+    for name in ("audio.npy", "table.csv", "skipped.csv", "library.json"):
+        whole = (stored / name).read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole[:-9] + b"x" * 9):
+            (stored / name).unlink()
+            (stored / name).write_bytes(damaged)
+            again = load_library("philharmonia", root=folder)
+            assert torch.equal(again.audio, notes.audio)
+            pd.testing.assert_frame_equal(again.table, notes.table)
+            assert (stored / name).read_bytes() == whole
+
+
+def test_tidying_deletes_nothing_of_the_users(folder, cache):
+    (cache / "notes" / ".obsidian").mkdir(parents=True)
+    (cache / "notes" / ".obsidian" / "file").write_text("mine")
+    os.utime(cache / "notes" / ".obsidian", (1e9, 1e9))
+    load_library("philharmonia", root=folder, refresh=True)
+    assert (cache / "notes" / ".obsidian" / "file").read_text() == "mine"
+
+
+def test_many_reasons_of_one_kind_are_one_reason():
+    skipped = [(str(k), f"'X{k}' is no pitch name: write a letter") for k in range(200)] + [("a", "silent")]
+    assert recordings.describe_reasons(skipped) == "200 (… is no pitch name), 1 (silent)"
+    kinds = [("a", letter * 3) for letter in "abcdefgh"]
+    assert recordings.describe_reasons(kinds).endswith("1 (eee), 3 for other reasons")
+
+
+def test_tables_and_samples_in_memory_are_checked():
+    tone = harmonic_tone(60, [1], 0.1)
+    fine = pd.DataFrame({"instrument": ["Fl"], "pitch": [60]})
+    assert NoteLibrary.from_audio(fine, [tone]).table["pitch"].tolist() == ["C4"]
+    whole = NoteLibrary.from_audio(fine, [(tone * 32_767).astype(np.int16)])
+    assert whole.table["peak"][0] == pytest.approx(np.abs(tone).max(), rel=1e-3)
+    for table, audio, message in (
+        (fine, [np.stack([tone, tone], 1)], r"Note 0 of the audio must be mono"),
+        (fine.assign(pitch=[np.nan]), [tone], "Row 0 of the table has no pitch"),
+        (fine.assign(pitch=[60.5]), [tone], "Row 0 of the table has the pitch 60.5: a MIDI number is a whole number"),
+        (fine.assign(instrument=[np.nan]), [tone], "Row 0 of the table has no name of an instrument, but nan"),
+        (fine, [tone * np.nan], "no finite numbers"),
+        (fine, [tone * 1e6], "beyond 60,000"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            NoteLibrary.from_audio(table, audio)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tones import harmonic_tone
 
-from deeporch.notes import recordings
+from deeporch.notes import download, recordings
 from deeporch.notes.instruments import INSTRUMENTS, midi_to_pitch, pitch_to_midi
 from deeporch.notes.library import load_library
 from deeporch.notes.sources import philharmonia, sol, soundfont, tinysol
@@ -154,7 +154,8 @@ def test_prepare_keeps_what_float16_can_hold():
 def test_identical_files(tmp_path):
     for name, content in {"a": b"12", "b": b"34", "c": b"12", "d": b"123", "e": b"34"}.items():
         (tmp_path / name).write_bytes(content)
-    assert recordings.identical_files(tmp_path, list("abcde")) == {"c": "a", "e": "b"}
+    found = recordings.Found(tmp_path, [{"file": name} for name in "abcde"])
+    assert recordings.identical_files(found) == {"c": "a", "e": "b"}
 
 
 # SOL folders
@@ -318,14 +319,14 @@ def test_tinysol_goes_on_within_a_call(server, cache):
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["resumes", "server without ranges"])
 def test_tinysol_goes_on_in_a_later_call(server, cache, ranges):
-    server.breaks = tinysol.ATTEMPTS
-    with pytest.raises(ConnectionError, match=r"15,000 bytes are kept in .*TinySOL\.tar\.gz\.part.*goes on from there"):
+    server.breaks = download.ATTEMPTS
+    with pytest.raises(ConnectionError, match=r"25,000 bytes are kept in .*TinySOL\.tar\.gz\.part.*goes on from there"):
         load_library("tinysol", **options(server))
     server.ranges = ranges
     check_notes(load_library("tinysol", **options(server)))
-    assert server.asked[-1] == (tinysol.ARCHIVE, "bytes=15000-")
+    assert server.asked[-1] == (tinysol.ARCHIVE, "bytes=25000-")
     size = (server.folder / tinysol.ARCHIVE).stat().st_size
-    assert server.sent == (server.folder / tinysol.METADATA).stat().st_size + size + (0 if ranges else 15_000)
+    assert server.sent == (server.folder / tinysol.METADATA).stat().st_size + size + (0 if ranges else 25_000)
 
 
 def test_tinysol_whole_part_is_not_sent_again(server, cache):

@@ -127,7 +127,7 @@ def test_silent_or_broken_targets_are_told_apart(tiny_library, cache, tmp_path):
         (tmp_path / "text.wav", r"text.wav' is no sound that can be read"),
         (tmp_path / "none.wav", r"There is no sound file .*none.wav"),
         (broken, "not finite"),
-        (np.ones((3, 3, 3)), "must be mono or stereo"),
+        (np.ones((3, 3, 3)), r"must be \[samples\] or \[samples, channels\]"),
         (np.sin(np.arange(1000)), r"duration in seconds must lie between 0\.05 and 60"),
         (np.sin(np.arange(61 * 1000)), r"duration in seconds must lie between 0\.05 and 60"),
     ):

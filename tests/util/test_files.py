@@ -1,12 +1,16 @@
+import errno
 import hashlib
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -194,3 +198,111 @@ assert "matplotlib.pyplot" not in sys.modules
 assert "nbformat" not in sys.modules  # two seconds of every notebook
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+# What is left by others, and what is damaged
+
+
+def test_only_what_carries_the_programs_mark_and_is_dead_is_tidied(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    name = files._prefix("a.npy").replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    (tmp_path / f"{name}x.npy").write_text("left by a killed process")
+    (tmp_path / f"{name}folder").mkdir()
+    kept = [".git", ".obsidian", ".deeporch-notes", files._prefix("a.npy") + "alive.npy", "a.npy"]
+    for other in kept:
+        (tmp_path / other).mkdir()
+        os.utime(tmp_path / other, (1e9, 1e9))
+    files.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_cached_array_is_made_once_and_again_when_it_is_damaged(tmp_path):
+    path, made = tmp_path / "a.npy", []
+
+    def fill(out):
+        made.append(1)
+        out[:] = np.arange(out.size).reshape(out.shape) / 7
+
+    first = files.cached_array(path, (300, 50), fill).copy()
+    whole = path.read_bytes()
+    assert np.array_equal(files.cached_array(path, (300, 50), fill), first)
+    assert len(made) == 1
+    for damaged in (whole[: len(whole) // 2], whole[:-1], whole[:5000] + b"x" + whole[5001:], b"", b"no array"):
+        path.write_bytes(damaged)
+        assert np.array_equal(files.cached_array(path, (300, 50), fill), first)
+        assert path.read_bytes() == whole
+    assert files.cached_array(path, (30, 50), fill).shape == (30, 50)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "a.npy"
+    files.write_text(tmp_path / "kept.txt", "good")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match=r"a\.npy' cannot be written \(No space left on device\): choose a folder with"):
+        files.cached_array(path, (3, 3), lambda out: None)
+    monkeypatch.setenv("DEEPORCH_CACHE", str(tmp_path))
+    with pytest.raises(OSError, match="set DEEPORCH_CACHE to a folder with more room"):
+        files.cached_array(path, (3, 3), lambda out: None)
+    with pytest.raises(OSError, match="more room"), files.atomic_path(tmp_path / "kept.txt"):
+        full()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+    assert (tmp_path / "kept.txt").read_text() == "good"
+
+
+def test_a_folder_that_cannot_be_made_names_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match=r"cannot be written \(Not a directory\): choose a folder that you may write to"):
+        files.write_text(tmp_path / "file" / "below" / "a.txt", "x")
+
+
+KILLS = 12  # points at which each kind of writing is killed
+
+
+def killed_at(work, seconds):
+    """Run `work` in a fork that is killed after some seconds."""
+    child = os.fork()
+    if not child:
+        work()
+        os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("kind", ["array", "text", "folder"])
+def test_killed_while_writing_leaves_the_old_or_the_new_and_nothing_else(tmp_path, kind):
+    def fill(out):
+        for row in out:
+            row[:] = 1.5
+            time.sleep(0.001)
+
+    def array():
+        assert files.cached_array(tmp_path / "a", (40, 1000), fill).sum() == 60_000
+
+    def text():
+        for _ in range(40):
+            files.write_text(tmp_path / "a", "b" * 100_000)
+
+    def folder():
+        for _ in range(10):
+            with files.atomic_folder(tmp_path / "a") as new:
+                (new / "one").write_text("b" * 1000)
+                time.sleep(0.002)
+                (new / "two").write_text("b" * 1000)
+
+    work = {"array": array, "text": text, "folder": folder}[kind]
+    generator = np.random.default_rng(0)
+    for seconds in generator.uniform(0, 0.08, KILLS):
+        killed_at(work, seconds)
+        if (tmp_path / "a").is_file() and kind == "text":
+            assert (tmp_path / "a").read_text() == "b" * 100_000
+        if (tmp_path / "a").is_dir():
+            assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["one", "two"]
+    work()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

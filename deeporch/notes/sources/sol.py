@@ -6,8 +6,8 @@ Licence:  metadata CC BY 4.0; the audio of OrchideaSOL and FullSOL under the lic
 URL:      https://doi.org/10.5281/zenodo.3686252 and https://forum.ircam.fr/projects/detail/orchideasol/
 Checksum: none is needed: the audio comes from the Ircam Forum with an account.
 Grammar:  instrument-technique-pitch-dynamic-…: ``Vn+S-ord-G#3-pp-4c-N.wav``. After ``+`` comes a mute. Then, where
-          known, the string (``1c`` highest … ``6c``, ``altN``, or N) and the retuning (N, ``T14d`` or ``T20u`` for
-          cents down or up, R for resampled from a neighbour).
+          known, the string (``1c`` highest … ``6c``, ``altN``, or N) and the retuning (N, ``T14d``, ``T20u``,
+          ``R100u`` for cents down or up, R for resampled from a neighbour).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WHERE = (
 )
 
 _STRING = re.compile(r"[1-6]c|alt\d+")
-_RETUNING = re.compile(r"T(\d+)([du])|R|N")
+_RETUNING = re.compile(r"[TR](\d+)([du])|R|N")
 
 
 def parse(file: str) -> dict[str, Any]:

@@ -16,20 +16,16 @@ import hashlib
 import shutil
 import tarfile
 import tempfile
-import time
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
 from ...util.checks import check_choice
-from ...util.files import cache_dir, file_hash
-from ...util.progress import progress
+from ...util.files import cache_dir
 from .. import recordings
+from ..download import download_file
 from ..recordings import Found, Notes
 from . import sol
 
@@ -38,8 +34,6 @@ URL = "https://zenodo.org/record/3685367/files"
 ARCHIVE = "TinySOL.tar.gz"
 METADATA = "TinySOL_metadata.csv"
 CHECKSUMS = {ARCHIVE: "36030a7fe389da86c3419e5ee48e3b7f", METADATA: "a86c9bb115f69e61f2f25872e397fc4a"}
-ATTEMPTS = 3  # a broken transfer goes on where it stopped, this many times
-TIMEOUT = 30  # seconds without a byte
 
 # The release's columns: ours, and how to read a cell.
 COLUMNS = {
@@ -153,22 +147,6 @@ def fetch(root: Path, *, url: str = URL, checksums: Mapping[str, str] = CHECKSUM
     """Download and unpack the release into `root`, unless it is there already.
 
     The archive is unpacked beside its place and moved there whole. Two processes take turns.
-
-    Parameters
-    ----------
-    root : Path
-        Gets ``annotation/TinySOL_metadata.csv`` and ``audio/``.
-    url : str
-        The folder on the server.
-    checksums : mapping of str to str
-        md5 of the two files.
-
-    Raises
-    ------
-    ValueError
-        If a file does not have its checksum (it is deleted), or the archive has an unsafe member.
-    ConnectionError
-        If the server cannot be reached or the transfer keeps breaking off; what there is, is kept.
     """
     if (root / "annotation" / METADATA).is_file() and (root / "audio").is_dir():
         return
@@ -182,73 +160,6 @@ def fetch(root: Path, *, url: str = URL, checksums: Mapping[str, str] = CHECKSUM
             part = download_file(f"{url}/{ARCHIVE}", root / (ARCHIVE + ".part"), checksums[ARCHIVE])
             unpack(part, root / "audio")
             part.unlink()
-
-
-def download_file(url: str, part: Path, checksum: str) -> Path:
-    """Download a file, going on from what `part` already holds, and verify its md5.
-
-    Parameters
-    ----------
-    url : str
-        Without a query.
-    part : Path
-        What there is so far; at the end the whole file.
-    checksum : str
-        md5, hexadecimal.
-
-    Returns
-    -------
-    Path
-        `part`.
-
-    Raises
-    ------
-    ValueError
-        If the whole file has another checksum; it is deleted, so that the next call starts anew.
-    ConnectionError
-        If it cannot be had in three attempts.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            _transfer(url, part)
-            break
-        except (URLError, OSError, HTTPException) as error:
-            final = attempt == ATTEMPTS - 1 or (isinstance(error, HTTPError) and error.code < 500)
-            if final:
-                have = part.stat().st_size if part.exists() else 0
-                raise ConnectionError(
-                    f"{url} cannot be downloaded ({error}): {have:,} bytes are kept in {str(part)!r}, and the next "
-                    "attempt goes on from there."
-                ) from None
-            time.sleep(attempt)
-    digest = file_hash(part)
-    if digest != checksum:
-        part.unlink()
-        raise ValueError(f"{url} has the md5 sum {digest} instead of {checksum}: it was deleted; try again.")
-    return part
-
-
-def _transfer(url: str, part: Path) -> None:
-    """Append what is missing of a file; OSError if the connection ends before the file does."""
-    have = part.stat().st_size if part.exists() else 0
-    request = Request(f"{url}?download=1", headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urlopen(request, timeout=TIMEOUT)
-    except HTTPError as error:
-        if error.code == 416:  # nothing is left to send: the checksum decides
-            return
-        raise
-    with response:
-        resumed = response.status == 206
-        start = have if resumed else 0  # a server that ignores Range sends all of it again
-        total = start + int(response.headers.get("Content-Length", 0)) or None
-        bar = progress(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, leave=False)
-        with part.open("ab" if resumed else "wb") as file, bar:
-            while block := response.read(1 << 16):
-                file.write(block)
-                bar.update(len(block))
-    if total is not None and part.stat().st_size < total:
-        raise OSError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
 
 
 def _extract(tar: tarfile.TarFile, folder: Path) -> None:
@@ -268,11 +179,6 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive into a new folder, whole or not at all.
 
     A single ``TinySOL`` folder around the instruments, as in the release, is taken off.
-
-    Raises
-    ------
-    ValueError
-        If the archive is broken, or a member would land outside the folder.
     """
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
