@@ -14,7 +14,7 @@ import soundfile
 import torch
 import traitlets
 
-from ..export.musicxml import engrave
+from ..export.engraving import engrave
 from ..notes.instruments import midi_to_pitch
 from ..notes.library import NoteLibrary, load_library
 from ..orchestration.distances import DISTANCES
