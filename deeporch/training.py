@@ -26,12 +26,12 @@ from .models.checkpoints import check_classes, describe, load_weights, read_card
 from .models.cnn import gains_by_bfloat16
 from .parallel import Ranks
 from .prediction import predict_all
+from .runner.tracking import Curves
 from .util.checks import check_choice
 from .util.environment import environment, limit_threads
 from .util.files import atomic_path, user_path
 from .util.processor import keep_memory
 from .util.progress import progress
-from .util.tracking import Curves
 
 SCHEDULES = ("constant", "cosine")
 
