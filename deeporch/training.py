@@ -372,9 +372,6 @@ class _Fit:
         self._write_history()
 
     def _write_history(self) -> None:
-        self._write_history()
-
-    def _write_history(self) -> None:
         History(pd.DataFrame(self.rows), str(self.device)).to_csv(self.folder / "history.csv")
 
     def _resume(self) -> None:
