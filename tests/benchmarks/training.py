@@ -29,7 +29,7 @@ from deeporch.util.files import atomic_path
 from deeporch.util.processor import keep_memory
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
-ROWS = [(m, f, b) for m in ("cnn", "cnn_lstm_cnn") for f in ("logmel64", "logmel128") for b in (16, 64, 256)]
+FEATURES = ("logmel64", "logmel128")
 MIXTURES = 256
 
 
@@ -81,10 +81,12 @@ class Step:
         return [s / steps / self.size for s in spent]
 
 
-def measure(notes: NoteLibrary, repetitions: int, device: torch.device) -> list[dict]:
-    """Return a row for each of ROWS, before and now."""
+def measure(
+    notes: NoteLibrary, wanted: list[tuple[str, str, int]], repetitions: int, device: torch.device
+) -> list[dict]:
+    """Return a row for each network, features and batch size, before and now."""
     rows = []
-    for row in ROWS:
+    for row in wanted:
         ways = {way: Step(row, notes, device, now=way == "now") for way in ("before", "now")}
         found = {way: [] for way in ways}
         for _ in range(repetitions + 1):
@@ -109,13 +111,16 @@ def main() -> None:
     parser.add_argument("--library", default="default")
     parser.add_argument("--root")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--models", nargs="+", default=["cnn", "cnn_lstm_cnn"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[16, 64, 256])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--save", action="store_true", help="write figures/bench_training.csv")
     options = parser.parse_args()
     torch.set_num_threads(1)
     device = pick_device(options.device)
     notes = load_library(options.library, root=options.root)
-    rows = pd.DataFrame(measure(notes, options.repetitions, device))
+    wanted = [(m, f, b) for m in options.models for f in FEATURES for b in options.batches]
+    rows = pd.DataFrame(measure(notes, wanted, options.repetitions, device))
     about = environment()
     rows = rows.assign(data_set=notes.name, device=describe_device(device), torch=about["torch"])
     if options.save:
