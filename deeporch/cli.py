@@ -228,7 +228,7 @@ def _orchestrate_options(add: Callable) -> None:
     add("--orchestra", default=ORCHESTRA, help="players, e.g. 'Fl Fl Ob ClBb|BClBb Vc'")
     _output_options(add)
     _library_options(add)
-    add("--distance", help="mel, partials, log_spectral, framewise, … (default: the library's own choice)")
+    add("--distance", help="combined (default), partials, mel, log_spectral, framewise, …")
     add("--recognizer", help="a network whose evidence is a prior: a .safetensors file or a name")
     add("-n", "--solutions", type=int, default=5, help="how many")
     add("--min-notes", type=int, default=1, help="fewest players who play")
@@ -245,7 +245,7 @@ def _orchestrate_options(add: Callable) -> None:
         "--segments", default="auto", metavar="HOW", help="of sounds that change: auto, one, onsets, or '0 1.2 2.5' (s)"
     )
     add("--continuity", type=float, default=0.3, help="more keeps players on their notes from segment to segment")
-    add("--evaluations", type=int, default=100_000, help="most mixtures compared")
+    add("--evaluations", type=int, default=30_000, help="most mixtures compared")
     add("--seconds", type=float, help="longest time of the search")
     add("--seed", type=int, default=0, help="of the search")
     add("--device", default="cpu", help="where candidates are compared: cpu, cuda or auto")

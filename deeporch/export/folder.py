@@ -118,7 +118,8 @@ def heading(number: int, solution: Solution) -> str:
     """Return the line above a solution's table."""
     count = len(solution.attacks)
     notes = f"{count} note" + "s" * (count != 1)
-    return f"Solution {number}: {solution.distance_name} {solution.distance:.4f}, {notes}"
+    quality = f"; {solution.quality}" if solution.quality else ""
+    return f"Solution {number}: {solution.distance_name} {solution.distance:.4f}, {notes}{quality}"
 
 
 def solution_lines(number: int, solution: Solution) -> list[str]:
@@ -126,7 +127,7 @@ def solution_lines(number: int, solution: Solution) -> list[str]:
     table = [HEADS, *rows(solution)]
     widths = [max(len(row[column]) for row in table) for column in range(len(HEADS))]
     lines = ("  " + "  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip() for row in table)
-    return [heading(number, solution), *lines]
+    return [heading(number, solution), *lines, *(f"  hard to play: {each}" for each in solution.warnings)]
 
 
 def page(solutions: Sequence[Solution], target: bool) -> str:

@@ -17,6 +17,8 @@ from .spectra import EDGES, Bands, Resolutions, Spectrum
 SAMPLE_RATE = 44_100
 FLOOR = 1e-6  # of decibel distances: −60 dB below the loudest band
 TINY = 1e-20
+DEFAULT = "combined"
+LEVEL = 20.0  # decibels that count as much in `combined` as two spectra which have nothing in common
 GROUP = 12  # bands of a third of an octave, in `partials`
 NEAR = 2  # so many groups to each side are what a band stands out from
 
@@ -27,26 +29,12 @@ Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 class Distance:
     """A named distance.
 
-    Parameters
-    ----------
-    name : str
-        One of DISTANCES.
-    energy : Bands, Resolutions or Spectrum
-        What it sees of a sound: energies, which add up when notes sound together.
-    compare : callable
-        From the target's view [...] and those of candidates [candidates, ...] to distances [candidates].
-    view : callable
-        A linear map from energies [batch, slots, bands] to what `compare` takes, so that views add up as well.
-    note_cost : float
-        By which share a search lengthens the distance for each note, so that notes which change nothing are left out.
-    about : str
-        One line for tables.
-    rough : sequence of (int, callable)
-        How many neighbouring bands are averaged, and what then compares them: twice, the coarser one first. A search
-        screens notes by it. Default: it does not.
-    represent : callable, optional
-        From views [candidates, ...] to what `compare` takes, where that is costly and does not add up (a network's
-        embedding); a search computes it once for each note alone.
+    `energy` is what it sees of a sound, and adds up when notes sound together; `view` a linear map of energies [batch,
+    slots, bands] to what is compared; `compare` takes the target's view [...] and those of candidates [candidates, ...]
+    to distances [candidates]. `note_cost` is the share by which a search lengthens the distance for each note, so that
+    notes which change nothing are left out; `about` one line for tables. `rough` has numbers of neighbouring bands that
+    are averaged, and what compares those: twice, the coarser one first; a search screens notes by it. `represent` takes
+    views [candidates, ...] to what `compare` takes, where that is costly and does not add up (a network's embedding).
     """
 
     name: str
@@ -77,12 +65,9 @@ class Distance:
 def asymmetric(target: torch.Tensor, sounds: torch.Tensor, *, missing: float, excess: float) -> torch.Tensor:
     """Return 1000 × (missing × Σ of what the sound lacks + excess × Σ of what it has too much).
 
-    Magnitude spectra, each divided by its maximum times the length n of the transform [1]_.
-
-    References
-    ----------
-    .. [1] C. E. Cella et al., A study on neural models for target-based computer-assisted musical orchestration,
-       CSMC + MuMe 2020; excess costs ten there. In Orchidea's own source, missing energy does.
+    Magnitude spectra, each divided by its maximum times the length n of the transform (C. E. Cella et al., A study on
+    neural models for target-based computer-assisted musical orchestration, CSMC + MuMe 2020; excess costs ten there.
+    In Orchidea's own source, missing energy does).
     """
     target, sounds = (x.clamp(min=0).sqrt().flatten(-2) for x in (target, sounds))
     n = 2 * max(target.shape[-1] - 1, 1)
@@ -148,16 +133,9 @@ def multi_resolution(
 def relief(energy: torch.Tensor, *, group: int = GROUP, roots: int = 3, around: bool = True) -> torch.Tensor:
     """Return how bands [..., slots, bands] stand out from those around them, compressed, as vectors [..., both].
 
-    Parameters
-    ----------
-    energy : torch.Tensor
-        [..., slots, bands].
-    group : int
-        Bands in a third of an octave.
-    roots : int
-        How many times the square root of energies is taken: 1 gives magnitudes, 3 magnitudes to the power of a quarter.
-    around : bool
-        Whether the mean of what is around a band is taken away.
+    `group` is how many bands are a third of an octave; `roots` how many times the square root of energies is taken (1
+    gives magnitudes, 3 magnitudes to the power of a quarter); `around` whether the mean of what is around a band is
+    taken away.
     """
     for _ in range(roots):
         energy = energy.clamp(min=0).sqrt()
@@ -189,18 +167,43 @@ def roughly(compare: Compare) -> tuple[tuple[int, Compare], ...]:
     return (16, compare), (4, compare)
 
 
+def combined(target: torch.Tensor, sounds: torch.Tensor, *, bands: int, group: int = GROUP) -> torch.Tensor:
+    """Return angle between what stands out + angle between loudness spectra + mean level difference / 20 dB.
+
+    Of views whose first `bands` are a logarithmic spectrum, and the others a mel spectrum. What stands out tells notes
+    apart, whatever the colour; loudness (roots of magnitudes) and level see to it that the colour is right.
+    """
+    (fine, colour), (fines, colours) = (x.tensor_split((bands,), -1) for x in (target, sounds))
+    loudness = angle(*(relief(x, group=1, roots=2, around=False) for x in (colour, colours)))
+    return partials(fine, fines, group=group) + loudness + level_difference(colour, colours) / LEVEL
+
+
 _EXCESS, _MISSING = partial(asymmetric, missing=0.5, excess=10.0), partial(asymmetric, missing=10.0, excess=0.5)
+_BOTH = Resolutions((Bands(), Bands("mel", count=64, n_fft=4096, hop=1024)))
+_WIDE = _BOTH.parts[0].filters.shape[0]
 _LOG, _MEL = Bands(), Bands("mel", n_fft=2048, hop=1024)
 DISTANCES: dict[str, Distance] = {
     each.name: each
     for each in (
+        Distance(
+            DEFAULT,
+            _BOTH,
+            partial(combined, bands=_WIDE),
+            attack_and_rest,
+            0.01,
+            "what stands out, loudness and level (default)",
+            (
+                (GROUP, partial(combined, bands=_WIDE // GROUP, group=1)),
+                (4, partial(combined, bands=_WIDE // 4, group=GROUP // 4)),
+            ),
+        ),
         Distance(
             "partials",
             _LOG,
             partials,
             attack_and_rest,
             0.01,
-            "what stands out of the spectrum (default)",
+            "what stands out of the spectrum",
             ((GROUP, partial(partials, group=1)), (4, partial(partials, group=GROUP // 4))),
         ),
         Distance("asymmetric_excess", Spectrum(), _EXCESS, about="the follow-up's", rough=roughly(_EXCESS)),
@@ -248,7 +251,7 @@ def distance(
     sound: str | Path | np.ndarray | torch.Tensor,
     sample_rate: int | None = None,
     *,
-    name: str | Distance = "partials",
+    name: str | Distance = DEFAULT,
 ) -> float:
     """Return the distance of a sound from a target.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,11 @@ import pandas as pd
 
 from ..notes.instruments import INSTRUMENTS, midi_to_pitch, pitch_to_midi
 from ..notes.library import NoteLibrary
+from ..notes.sources.philharmonia import sounding
 from ..util.checks import check_range, near
 from .solution import SolutionNote
 
+SHORTEST = 0.3  # seconds of a recording: what is shorter is no held note
 ORCHESTRA = "Fl Fl Ob ClBb|BClBb Bn Hn TpC Tbn Vn Va Vc Cb"
 
 
@@ -27,23 +30,13 @@ class Filter:
 def parse_orchestra(orchestra: str | Sequence[str], notes: NoteLibrary) -> tuple[str, ...]:
     """Return the players of an orchestra.
 
-    Parameters
-    ----------
-    orchestra : str or sequence of str
-        A player each, separated by spaces; ``"A|B"`` is one player who doubles.
-    notes : NoteLibrary
-        Whose instruments they are.
+    A player each, separated by spaces; ``"A|B"`` is one player who doubles. A doubling player's second instrument may
+    be missing from the library: it is left out.
 
     Raises
     ------
     ValueError
-        If there is no player, or the library has no such instrument (near names are given). A doubling player's
-        second instrument may be missing: it is left out.
-
-    Examples
-    --------
-    >>> parse_orchestra("Fl Fl ClBb|BClBb", notes)  # doctest: +SKIP
-    ('Fl', 'Fl', 'ClBb|BClBb')
+        If there is no player, or the library has no such instrument (near names are given).
     """
     players = tuple(orchestra.replace(",", " ").split() if isinstance(orchestra, str) else map(str, orchestra))
     if not players:
@@ -71,6 +64,24 @@ def _that_it_has(player: str, known: list[str]) -> str:
     return "|".join(kept) if any(name in known for name in kept) else player
 
 
+def as_it_sounds(notes: NoteLibrary) -> NoteLibrary:
+    """Return a library whose pitches are those that sound; Philharmonia's may be those of the files' names."""
+    table = notes.table
+    if (
+        not {"named", "length"} <= set(table)
+        or not table["named"].notna().all()
+        or (table["named"] != table["pitch"]).any()
+    ):
+        return notes
+    rows = [
+        sounding(row) for row in table[["instrument", "dynamic", "midi", "length", "named", "take"]].to_dict("records")
+    ]
+    midi = np.array([row["midi"] for row in rows])
+    found = copy(notes)  # the same recordings
+    found.table = table.assign(midi=midi, pitch=[midi_to_pitch(m) for m in midi], take=[row["take"] for row in rows])
+    return found
+
+
 def note_filters(
     notes: NoteLibrary,
     *,
@@ -88,7 +99,10 @@ def note_filters(
     ValueError
         If a value is not known or not a pitch.
     """
-    found, midi = [], notes.table["midi"].to_numpy(dtype=float)
+    found, midi = (
+        [Filter(f"recordings of {SHORTEST:g} s and more", notes.table["seconds"].to_numpy() >= SHORTEST)],
+        notes.table["midi"].to_numpy(dtype=float),
+    )
     if pitch_range is not None:
         if len(pitch_range) != 2:
             raise ValueError(f"pitch_range is a lowest and a highest pitch, but is {pitch_range!r}.")
@@ -154,16 +168,8 @@ def fix(
 ) -> tuple[list[np.ndarray], list[int]]:
     """Return what each player may be given when some notes must sound, and who must play.
 
-    Parameters
-    ----------
-    notes : NoteLibrary
-        The library.
-    players : sequence of str
-        The orchestra.
-    choices : sequence of arrays
-        The rows each may be given; fixed notes need not be among them.
-    fixed : iterable of str or SolutionNote
-        ``"Vc C2"`` (any dynamic), ``"Vc C2 ff"``, or notes of a solution, which keep their players.
+    Fixed notes are ``"Vc C2"`` (any dynamic), ``"Vc C2 ff"``, or notes of a solution, which keep their players; they
+    need not be among the choices.
 
     Raises
     ------

@@ -1,9 +1,11 @@
-"""`orchestrate`: from any sound to ranked, distinct orchestrations; ``deeporch orchestrate``."""
+"""`orchestrate`: from any sound to ranked, distinct orchestrations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +15,23 @@ import torch
 from ..notes.library import NoteLibrary
 from ..util.checks import check_range
 from ..util.environment import pick_device
-from .distances import Distance, get_distance
-from .orchestra import ORCHESTRA, candidates, fix, note_filters, parse_orchestra
+from ..util.progress import progress as progress_of
+from .distances import DEFAULT, Distance, get_distance
+from .orchestra import ORCHESTRA, as_it_sounds, candidates, fix, note_filters, parse_orchestra
 from .search.local_search import explore
-from .search.problem import Budget, Progress, Task
-from .search.pursuit import propose
+from .search.prior import propose
+from .search.problem import SearchProblem
+from .search.pursuit import sketch
 from .search.rendered import search
-from .selection import choose, exact, pick
+from .search.state import Budget, Progress, SearchState
+from .selection import choose, pick, rendered_solutions, single_notes
 from .solution import Solution, SolutionNote
 from .target import cents_off, find_partials, find_segments, read_target
 
 if TYPE_CHECKING:
     from ..recognition.recognizer import Recognizer
 
+EARNED = 0.025  # by which share each note must bring the sound nearer; a search goes on with more notes for less
 CLEAR = 0.05  # of the strongest partial: what is weaker is not tuned to
 
 
@@ -35,7 +41,7 @@ def orchestrate(
     orchestra: str | Sequence[str] = ORCHESTRA,
     *,
     sample_rate: int | None = None,
-    distance: str | Distance = "partials",
+    distance: str | Distance = DEFAULT,
     recognizer: Recognizer | None = None,
     solutions: int = 5,
     diversity: float = 0.3,
@@ -51,7 +57,7 @@ def orchestrate(
     retune: bool = False,
     segments: str | Sequence[float] = "auto",
     continuity: float = 0.3,
-    evaluations: int | None = 100_000,
+    evaluations: int | None = 30_000,
     seconds: float | None = None,
     stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
@@ -65,15 +71,16 @@ def orchestrate(
     target : path, array or tensor
         Mono or stereo, at any rate, 0.05 to 60 s. Silence before the sound is left out.
     notes : NoteLibrary
-        What can be played.
+        What can be played. Recordings shorter than 0.3 s are left out, and Philharmonia's that are misnamed are taken
+        as they sound.
     orchestra : str or sequence of str
         The players; the same instrument twice is two players, ``"A|B"`` is one who doubles.
     sample_rate : int, optional
         Of arrays and tensors, in Hz.
     distance : str
-        What is minimised, one of `deeporch.distances.DISTANCES`.
+        What is minimised, one of `DISTANCES`.
     recognizer : Recognizer, path or name, optional
-        A network that prices notes by the odds that they sound in the target, see `stages.propose`; default none.
+        A network whose answer is a prior: notes cost less, the likelier they sound in the target. Default: none.
     solutions : int
         How many to return at most.
     diversity : float
@@ -82,8 +89,8 @@ def orchestrate(
     min_notes, max_notes : int
         How many players play.
     note_cost : float, optional
-        By which share each note lengthens the distance; more makes sparser solutions. Default: the distance's own
-        (0.01 for ``"partials"``, else 0).
+        By which share each note lengthens the distance (within a semitone of another: thrice); more makes sparser
+        solutions. Default: 0.025 with distances that have such a cost, else 0.
     pitch_range : (str or int, str or int), optional
         Lowest and highest pitch.
     pitches : str or iterable, optional
@@ -98,15 +105,16 @@ def orchestrate(
     retune : bool
         Retune notes within a quarter-tone of a partial of the target to lie on it.
     segments : {"auto", "one", "onsets"} or sequence of float
-        Whether the target is one sound, or one is orchestrated from each onset to the next; or the times themselves.
-        ``"auto"``: at onsets if it is longer than four seconds.
+        ``"auto"``: a new chord wherever something new begins to sound, on a grid of an eighth of a second; a sound that
+        is held or dies away is one chord, however long it lasts. ``"one"``: one chord. ``"onsets"``: one from each
+        onset to the next. Or the times themselves, in seconds.
     continuity : float
         How much worse a segment's orchestration may be, relative to the median of what was found, to save every player
-        a leap of an octave.
+        a leap of an octave; for a quarter of that, a new note.
     evaluations : int, optional
-        Most mixtures that are compared with the target.
+        Most mixtures that are compared with the target; every segment gets a first answer even beyond them.
     seconds : float, optional
-        Longest time of the search.
+        Longest time of the search, from its first comparison on: to prepare the notes' spectra is not counted.
     stop : callable, optional
         Asked often; True ends the search.
     progress : callable, optional
@@ -114,12 +122,13 @@ def orchestrate(
     seed : int
         Of the search.
     device : {"cpu", "cuda", "auto"}
-        Where candidates are compared; what is heard is compared on the processor.
+        Where candidates are compared; rendered sound is compared on the processor.
 
     Returns
     -------
     list of Solution
-        Distinct, the best first. After an interruption (`stop`, Ctrl-C, a spent budget): the best that were found.
+        Distinct, the nearest first: their `distance` has the notes' cost in it, as it is minimised. After an
+        interruption (`stop`, Ctrl-C, a spent budget): the best that were found.
 
     Raises
     ------
@@ -134,48 +143,68 @@ def orchestrate(
     >>> solutions[0].to_musicxml("bell.musicxml")  # doctest: +SKIP
     """
     measure, compared_on = get_distance(distance), pick_device(device)
+    notes = as_it_sounds(notes)
     players = parse_orchestra(orchestra, notes)
-    _check_options(solutions, diversity, min_notes, max_notes, len(players), partial_filter, evaluations, seconds)
+    _check_options(solutions, diversity, min_notes, max_notes, note_cost, len(players), partial_filter, continuity)
+    _check_budget(evaluations, seconds)
+    budget = Budget(evaluations, seconds, stop=stop, progress=progress)
     sound = read_target(target, sample_rate, notes.sample_rate)
     spans = find_segments(sound, notes.sample_rate, segments)
-    budget = Budget(evaluations, seconds, stop=stop, progress=progress)
-    tasks: list[Task] = []
+    limits = {"note_cost": note_cost, "fewest": min_notes, "most": max_notes, "device": compared_on}
     options = {"pitch_range": pitch_range, "pitches": pitches, "dynamics": dynamics, "techniques": techniques}
-    limits = {"note_cost": note_cost, "min_notes": min_notes, "max_notes": max_notes}
-    try:
-        for k, (begin, end) in enumerate(spans):
-            part = sound[round(begin * notes.sample_rate) : round(end * notes.sample_rate)]
-            partials, _ = find_partials(part, notes.sample_rate, threshold=partial_filter or CLEAR)
+    problems: list[SearchProblem] = []
+    for span in progress_of(spans, desc="segments", leave=False):
+        part = sound[round(span.begin * notes.sample_rate) : round(span.end * notes.sample_rate)]
+        partials, _ = find_partials(part, notes.sample_rate, threshold=partial_filter or CLEAR)
+        same = next(
+            (p for p in problems if abs(p.seconds - span.seconds) < 1e-3 and not retune and not partial_filter), None
+        )
+        if same is not None:
+            problem = same.aimed(part)
+        else:
             filters = note_filters(notes, partials=partials, partial_filter=partial_filter, **options)
             choices, must_play = fix(notes, players, candidates(notes, players, filters), fixed)
             cents = cents_off(notes.table["midi"].to_numpy(), partials) if retune else None
-            task = Task(
-                part, notes, choices, measure, seconds=end - begin, cents=cents, must_play=must_play, budget=budget,
-                seed=seed + k, device=compared_on, **limits,
+            problem = SearchProblem(
+                part, notes, choices, measure, span.seconds, cents=cents, must_play=frozenset(must_play), **limits
             )  # fmt: skip
-            if recognizer is not None:
-                propose(task, recognizer)
-            tasks.append(task)
-            budget.share = (k + 1) / len(spans)
-            (explore if len(spans) > 1 else search)(task)
-    except KeyboardInterrupt:
-        if not any(task.found for task in tasks):
-            raise
-    found = choose(tasks, spans, count=solutions, diversity=diversity, continuity=continuity)
-    heard = exact(found, players, measure, sound, notes)
-    return pick(heard, solutions, diversity, measure.note_cost if note_cost is None else note_cost)
+            problem.check()
+            problem.prepared()
+        problems.append(problem if recognizer is None else propose(problem, recognizer))
+    states = [SearchState(problem, budget, seed=seed + k) for k, problem in enumerate(problems)]
+    for state in states:  # the clock of the budget starts after these
+        sketch(state)
+        if not state.found:
+            raise ValueError(f"There are not {min_notes} different recordings for the players: lower min_notes.")
+    with suppress(KeyboardInterrupt):
+        for k, state in enumerate(states):
+            budget.share = (k + 1) / len(states)
+            (search if len(states) == 1 else explore)(state)
+    found = choose(states, spans, count=solutions, diversity=diversity, continuity=continuity)
+    cost = note_cost if note_cost is not None else EARNED if measure.note_cost else 0.0
+    title = Path(target).stem if isinstance(target, str | Path) else ""
+    rest = (spans, players, measure, cost, sound, notes)
+    (single,) = rendered_solutions([single_notes(states, spans)], *rest)
+    rendered = rendered_solutions(found, *rest, title=title)
+    return [replace(each, single=single.distance) for each in pick(rendered, solutions, diversity)]
 
 
 def _check_options(
-    solutions: int, diversity: float, min_notes: int, max_notes: int | None, players: int, partial_filter: float,
-    evaluations: int | None, seconds: float | None,
+    solutions: int, diversity: float, min_notes: int, max_notes: int | None, note_cost: float | None, players: int,
+    partial_filter: float, continuity: float,
 ) -> None:  # fmt: skip
     check_range(solutions, 1, 1000, "solutions")
     check_range(diversity, 0, math.inf, "diversity")
     check_range(partial_filter, 0, 1, "partial_filter")
+    check_range(continuity, 0, math.inf, "continuity")
     check_range(min_notes, 1, players, "min_notes")
     if max_notes is not None:
         check_range(max_notes, min_notes, players, "max_notes")
+    if note_cost is not None:
+        check_range(note_cost, 0, 10, "note_cost")
+
+
+def _check_budget(evaluations: int | None, seconds: float | None) -> None:
     for name, value in (("evaluations", evaluations), ("seconds", seconds)):
         if value is not None and not value > 0:
             raise ValueError(f"The budget leaves nothing to search with: {name} must be more than 0, but is {value!r}.")

@@ -7,61 +7,90 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..notes.library import NoteLibrary
 from ..util.audio import loudness
 from .distances import Distance
-from .search.problem import Task
 from .search.rendered import between
+from .search.state import SearchState
 from .solution import Solution, SolutionNote
-from .target import movement, smoothest_path, tie
+from .spectra import LONGEST, Spectrum
+from .target import STRUCK, Segment, movement, smoothest_path, struck, swells, tie
 
 DEEP = 400  # of what was found for a segment, how many are looked at
-SPARE = 4  # times as many different solutions are heard as are returned,
-NEAREST = 16  # and so many that may differ little
+SPARE = 2  # times as many different solutions are rendered as are returned,
+NEAREST = 8  # and so many that may differ little
+PASSED_ON = 10  # of what was found for a segment, how many are compared with its neighbours
 REPEATED = 0.1  # of the median distance: what a segment pays for each time its notes were chosen before
+CROWDED = 3  # notes for which one counts that is within a semitone of another
+STRAIGHT = 3.0  # decibels: a level that is off by less from begin to end is left as it is
+GAINED = 6.0  # decibels by which a note may be played louder or softer than it was recorded
 
 
 def choose(
-    tasks: Sequence[Task],
-    spans: Sequence[tuple[float, float]],
-    *,
-    count: int,
-    diversity: float,
-    continuity: float,
+    states: Sequence[SearchState], spans: Sequence[Segment], *, count: int, diversity: float, continuity: float
 ) -> list[list[SolutionNote]]:
-    """Return the notes of solutions that deserve to be heard: the best, and good ones unlike those before them.
+    """Return the notes of solutions that deserve to be rendered: the best, and good ones unlike those before them.
 
-    Parameters
-    ----------
-    tasks : sequence of Task
-        Searched, one a segment; those of the last segments may be missing or empty.
-    spans : sequence of (float, float)
-        Where segments begin and end, in seconds.
-    count : int
-        How many solutions are wanted in the end; more are returned.
-    diversity : float
-        What a solution pays for sharing all its notes with an earlier one, relative to the median distance.
-    continuity : float
-        What a solution pays if all players leap an octave, relative to the median distance.
+    More than `count` are returned. `diversity` is what a solution pays for sharing all its notes with an earlier one,
+    and `continuity` for a leap of an octave of all players, both relative to the median distance.
     """
-    spans = [span for task, span in zip(tasks, spans, strict=False) if task.found]
-    tasks = [task for task in tasks if task.found]
-    ranked = [task.ranked()[:DEEP] for task in tasks]
+    if len(states) > 1:
+        _pass_on(states)
+    ranked = [state.ranked()[:DEEP] for state in states]
     costs = [np.array([score for score, _ in each]) for each in ranked]
     plays = [torch.stack([assignment for _, assignment in each]) for each in ranked]
     scale = float(np.mean([np.median(cost) for cost in costs]))
-    midis = [_midi(task, play) for task, play in zip(tasks, plays, strict=True)]
-    moves = [continuity * scale * movement(a, b) for a, b in pairwise(midis)]
-    sets = [_memberships(task, play) for task, play in zip(tasks, plays, strict=True)]
-    paths = _paths(costs, moves, sets, NEAREST, 0.0, scale)
-    paths += _paths(costs, moves, sets, SPARE * count, diversity * scale, scale)
-    chosen = [[play[i] for play, i in zip(plays, path, strict=True)] for path in dict.fromkeys(paths)]
-    if len(tasks) == 1:
-        heard = sorted(tasks[0].heard.values(), key=lambda each: each[0])
-        chosen += [[assignment] for _, assignment in heard[:NEAREST]]
-    return [_notes(tasks, spans, each) for each in chosen]
+    moves = []
+    for a, b in pairwise(zip(states, plays, strict=True)):
+        (midi, rows), (next_midi, next_rows) = _midi_and_rows(*a), _midi_and_rows(*b)
+        moves.append(continuity * scale * (movement(midi, next_midi) + STRUCK * struck(rows, next_rows)))
+    sets = [_memberships(state, play) for state, play in zip(states, plays, strict=True)]
+    many = 1 if len(states) == 1 else 4  # long solutions take long to render
+    paths = _paths(costs, moves, sets, NEAREST // many, 0.0, scale)
+    paths += _paths(costs, moves, sets, SPARE * count // many, diversity * scale, scale)
+    chosen = [[play[i] for play, i in zip(plays, path, strict=True)] for path in paths]
+    if len(states) == 1:
+        rendered = sorted(states[0].rendered.values(), key=lambda each: each[0])
+        chosen += [[assignment] for _, assignment in rendered[:NEAREST]]
+        sizes = {int((a != states[0].problem.rest).sum()): a for _, a in reversed(rendered)}
+        chosen += [[assignment] for assignment in sizes.values()]
+    unique = {tuple(i for play in each for i in play.tolist()): each for each in chosen}
+    return [_notes(states, spans, each) for each in unique.values()]
+
+
+def single_notes(states: Sequence[SearchState], spans: Sequence[Segment]) -> list[SolutionNote]:
+    """Return the best single note of each segment, with which a solution may be compared."""
+    plays = []
+    for problem in (state.problem for state in states):
+        best = int(SearchState(problem).alone().argmin())
+        play = problem.silence
+        play[next(p for p, choices in enumerate(problem.choices) if best in choices)] = best
+        plays.append(play)
+    return _notes(states, spans, plays)
+
+
+def _pass_on(states: Sequence[SearchState]) -> None:
+    """Compare what was found for each segment with its neighbours too, so that notes may be held."""
+    rows = [
+        np.append(state.problem.rows, -1)[torch.stack([a for _, a in state.ranked()[:PASSED_ON]]).numpy()]
+        for state in states
+    ]
+    for (here, given), (there, received) in pairwise(zip(states, rows, strict=True)):
+        for state, others in ((here, received), (there, given)):
+            _receive(state, others)
+
+
+def _receive(state: SearchState, others: np.ndarray) -> None:
+    """Keep assignments of rows of the library (−1: a rest) that a neighbour found."""
+    problem, free = state.problem, SearchState(state.problem)  # no budget ends it
+    for rows in others:
+        places = np.searchsorted(problem.rows, rows).clip(0, problem.rest - 1)
+        known = problem.rows[places] == rows
+        assignment = torch.from_numpy(np.where(known, places, problem.rest))
+        state.keep(assignment, free.score_of(assignment))
 
 
 def _paths(
@@ -89,15 +118,16 @@ def jaccard(sets: np.ndarray, one: np.ndarray) -> np.ndarray:
     return shared / np.maximum(sets.sum(1) + one.sum() - shared, 1)
 
 
-def _midi(task: Task, plays: torch.Tensor) -> np.ndarray:
-    """Return MIDI numbers [assignments, players], NaN for rests."""
-    midi = np.append(task.notes.table["midi"].to_numpy(dtype=float)[task.rows], np.nan)
-    return midi[plays.numpy()]
+def _midi_and_rows(state: SearchState, plays: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return MIDI numbers [assignments, players], NaN for rests, and rows of the library, −1 for rests."""
+    problem = state.problem
+    midi = np.append(problem.notes.table["midi"].to_numpy(dtype=float)[problem.rows], np.nan)
+    return midi[plays.numpy()], np.append(problem.rows, -1)[plays.numpy()]
 
 
-def _memberships(task: Task, plays: torch.Tensor) -> np.ndarray:
+def _memberships(state: SearchState, plays: torch.Tensor) -> np.ndarray:
     """Return float [assignments, classes]: which instruments play which pitches, whatever the dynamic."""
-    table = task.notes.table.iloc[task.rows]
+    table = state.problem.notes.table.iloc[state.problem.rows]
     classes = (table["instrument"] + " " + table["pitch"]).factorize()[0]
     member = np.zeros((len(plays), classes.max() + 2))
     member[np.arange(len(plays))[:, None], np.append(classes, classes.max() + 1)[plays.numpy()]] = 1
@@ -105,72 +135,125 @@ def _memberships(task: Task, plays: torch.Tensor) -> np.ndarray:
 
 
 def _notes(
-    tasks: Sequence[Task], spans: Sequence[tuple[float, float]], plays: Sequence[torch.Tensor]
+    states: Sequence[SearchState], spans: Sequence[Segment], plays: Sequence[torch.Tensor]
 ) -> list[SolutionNote]:
-    """Return the notes of one assignment a segment, those that go on tied."""
-    notes = [
-        SolutionNote.of(
-            task.notes, row := int(task.rows[i]), p, cents=task.cents[row], onset=begin, duration=end - begin
-        )
-        for task, play, (begin, end) in zip(tasks, plays, spans, strict=False)
-        for p, i in enumerate(play.tolist())
-        if i != task.rest
-    ]
-    return tie(notes, tasks[0].notes.table["seconds"].tolist())
+    """Return the notes of one assignment a segment, those that go on tied, as loud as the target's segments."""
+    notes, wanted = [], []
+    table, loudness_of = states[0].problem.notes.table, states[0].problem.notes.table["loudness"].to_numpy(dtype=float)
+    for state, play, span in zip(states, plays, spans, strict=True):
+        problem, playing = state.problem, play != state.problem.rest
+        rows = problem.rows[play[playing].numpy()]
+        wanted.append(span.level - 10 * np.log10((10 ** (loudness_of[rows] / 10)).sum()))
+        for p, row in zip(playing.nonzero().flatten().tolist(), rows.tolist(), strict=True):
+            notes.append(SolutionNote.of(
+                problem.notes, row, p, cents=problem.cents_of[row], onset=span.begin, duration=span.seconds
+            ))  # fmt: skip
+    change = {span.begin: x for span, x in zip(spans, np.array(wanted) - np.median(wanted), strict=True)}
+    given = states[0].problem.given
+    return [_as_loud(note, change[note.onset], given[note.player], table, loudness_of) for note in tie(notes)]
 
 
-def exact(
+def _as_loud(
+    note: SolutionNote, change: float, given: np.ndarray, table: pd.DataFrame, loudness_of: np.ndarray
+) -> SolutionNote:
+    """Return a note louder by so many decibels: at another dynamic that its player may be given, and by its gain."""
+    alike = [(table[name] == getattr(note, name)).to_numpy()[given] for name in ("instrument", "midi", "technique")]
+    same = given[np.logical_and.reduce(alike)]
+    if abs(change) < STRAIGHT or not len(same):
+        return note
+    missing = loudness_of[note.note] + change - loudness_of[same]
+    best = int(np.abs(missing).argmin())
+    gain = 10 ** (float(missing[best].clip(-GAINED, GAINED)) / 20)
+    row = table.iloc[same[best]]
+    return replace(note, note=int(same[best]), dynamic=str(row["dynamic"]), file=str(row["file"]), gain=round(gain, 3))
+
+
+def rendered_solutions(
     found: Sequence[Sequence[SolutionNote]],
+    spans: Sequence[Segment],
     players: Sequence[str],
     measure: Distance,
+    note_cost: float,
     sound: torch.Tensor,
     notes: NoteLibrary,
+    *,
+    title: str = "",
 ) -> list[Solution]:
-    """Return solutions, the best first, with the distance of what they sound like from the target."""
-    seconds = len(sound) / notes.sample_rate
-    loud = loudness(sound.numpy())
-    drafts = [Solution(tuple(each), tuple(players), notes, 0.0, measure.name, seconds, loudness=loud) for each in found]
-    heard = (torch.from_numpy(draft.render())[None] for draft in drafts)
-    distances = (float(between(measure, sound, audio)[0]) for audio in heard)
-    solutions = [replace(draft, distance=each) for draft, each in zip(drafts, distances, strict=True)]
+    """Return solutions, the nearest first, with the distance of their sound from the target and their notes' cost.
+
+    Of a target that is one chord, the first seconds are compared, as in the search.
+    """
+    seconds, rate = len(sound) / notes.sample_rate, notes.sample_rate
+    begin, end = (round(time * rate) for time in (spans[0].begin, spans[-1].end))
+    if len(spans) == 1 and not isinstance(measure.energy, Spectrum):
+        end = min(end, begin + round(LONGEST * rate))
+    solutions, loud = [], loudness(sound.numpy())
+    for each in found:
+        draft = Solution(tuple(each), tuple(players), notes, 0.0, measure.name, seconds, title=title, loudness=loud)
+        draft, audio = _swelling(draft, spans)
+        audio = torch.from_numpy(audio)[None, begin:end]
+        distance = max(0.0, float(between(measure, sound[begin:end], audio)[0]))
+        solutions.append(replace(draft, distance=distance * (1 + note_cost) ** counted(each)))
     return sorted(solutions, key=lambda solution: solution.distance)
 
 
-def _with_different_notes(solutions: Sequence[Solution], count: int) -> Sequence[Solution]:
-    """Return the first of those that differ in nothing but dynamics or players; all, if fewer than `count` are left."""
+def counted(notes: Sequence[SolutionNote]) -> int:
+    """Return how many notes a solution pays for: one that is within a semitone of another at the same time counts more.
+
+    Such notes bring a lone partial nearer by what is wrong with the first.
+    """
+    count = 0
+    for k, note in enumerate(notes):
+        near = (other for other in notes[:k] if abs(other.midi - note.midi) <= 1)
+        beside = any(min(a.onset + a.duration, note.onset + note.duration) > max(a.onset, note.onset) for a in near)
+        count += CROWDED if beside else 1
+    return count
+
+
+def _swelling(draft: Solution, spans: Sequence[Segment]) -> tuple[Solution, np.ndarray]:
+    """Return a solution whose notes grow and fade with the target if they do not by themselves, and its sound."""
+    rate, audio = draft.library.sample_rate, draft.render()
+    own = swells(torch.from_numpy(audio), rate, spans)
+    lacking = [span.swell - swell for span, swell in zip(spans, own, strict=True)]
+    notes = []
+    for note in draft.notes:
+        end = note.onset + note.duration
+        swell = sum(
+            x for x, s in zip(lacking, spans, strict=True) if s.begin < end - 0.01 and s.end > note.onset + 0.01
+        )
+        notes.append(replace(note, swell=round(swell, 1)) if abs(swell) >= STRAIGHT else note)
+    changed = replace(draft, notes=tuple(notes))
+    if notes == list(draft.notes):
+        return draft, audio
+    if len(spans) > 1:
+        return changed, changed.render()
+    begin, end = (round(time * rate) for time in (spans[0].begin, spans[0].end))  # all notes have the same swell
+    audio[begin:end] *= np.geomspace(1, 10 ** (notes[0].swell / 20), len(audio[begin:end]), dtype=np.float32)
+    return changed, audio
+
+
+def _with_different_notes(solutions: Sequence[Solution]) -> list[Solution]:
+    """Return the first of those that differ in nothing but dynamics or players."""
     seen: dict[frozenset, Solution] = {}
     for solution in solutions:
         key = frozenset((note.instrument, note.midi, round(note.onset, 3)) for note in solution.notes)
         seen.setdefault(key, solution)
-    return list(seen.values()) if len(seen) >= count else solutions
+    return list(seen.values())
 
 
-def pick(solutions: Sequence[Solution], count: int, diversity: float, note_cost: float) -> list[Solution]:
-    """Return the best solutions that are unlike each other, the best first.
-
-    Parameters
-    ----------
-    solutions : sequence of Solution
-        With their distances, the best first.
-    count : int
-        How many.
-    diversity : float
-        As in `choose`.
-    note_cost : float
-        By which share each note lengthens the distance.
-    """
-    solutions = _with_different_notes(solutions, count)
+def pick(solutions: Sequence[Solution], count: int, diversity: float) -> list[Solution]:
+    """Return the best of solutions, the nearest of which comes first, that are unlike each other, in their order."""
+    solutions = _with_different_notes(solutions)
     if not solutions:
         return []
     names = [{(note.player, note.instrument, note.midi, round(note.onset, 3)) for note in s.notes} for s in solutions]
     members = {name: i for i, name in enumerate(sorted(set().union(*names)))}
     sets = np.array([[name in each for name in members] for each in names], dtype=float)
-    scores = np.array([s.distance * (1 + note_cost) ** (len(s.notes)) for s in solutions])
+    scores = np.array([s.distance for s in solutions])
     alike, chosen = np.zeros(len(solutions)), []
     while len(chosen) < min(count, len(solutions)):
         total = scores + diversity * np.median(scores) * alike
         total[chosen] = np.inf
         chosen.append(int(total.argmin()))
         alike = np.maximum(alike, jaccard(sets, sets[chosen[-1]]))
-    order = sorted(chosen, key=lambda i: scores[i])
-    return [solutions[i] for i in order]
+    return [solutions[i] for i in sorted(chosen)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,13 @@ from ..export.musicxml import to_musicxml
 from ..export.saved import to_connection, to_json
 from ..export.sessions import to_bach, to_reaper
 from ..export.wav import to_wav
-from ..notes.instruments import holds
+from ..notes.instruments import holds, writing
 from ..notes.library import NoteLibrary
 from ..notes.sustain import held
 
 RELEASE = 0.05  # seconds: the fade of a note that is stopped before its recording ends
+BREATH, ATTACKS, LEAPING, CHANGING = 12.0, 0.1, 0.25, 3.0  # seconds: of one breath at most; least between attacks, for
+# a leap of more than an octave, and to change instrument
 JOINED = 1e-3  # seconds: a note that begins so soon after the same one has ended goes on with it
 
 
@@ -116,6 +120,8 @@ class Solution:
         What the score is called: the target's name.
     loudness : float, optional
         The target's, as `deeporch.util.audio.loudness` measures it: what is written as WAV is as loud.
+    single : float
+        The distance of the best single note; NaN if that is not known.
 
     Raises
     ------
@@ -131,6 +137,7 @@ class Solution:
     seconds: float
     title: str = ""
     loudness: float | None = None
+    single: float = math.nan
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(self.notes))
@@ -153,6 +160,28 @@ class Solution:
                     f"{note.instrument} {note.pitch} is row {note.note} of the library, which has rows 0 to "
                     f"{len(self.library) - 1}."
                 )
+
+    @property
+    def quality(self) -> str:
+        """How near it is, in words and as a share of the best single note's distance; empty if that is not known."""
+        if not self.single > 0:
+            return ""
+        share = self.distance / self.single
+        word = (
+            "very close"
+            if min(share, 5 * self.distance) < 0.3
+            else "close"
+            if share < 0.6
+            else "similar"
+            if share < 0.85
+            else "far"
+        )
+        return f"{word}: {share:.0%} of the best single note's distance"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a player has too little time or breath for, a sentence each."""
+        return hard_to_play(self.attacks, self.orchestra)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -269,3 +298,24 @@ def note_audio(library: NoteLibrary, note: SolutionNote) -> np.ndarray:
     if note.swell:
         sound = sound * np.geomspace(1, 10 ** (note.swell / 20), len(sound), dtype=np.float32)
     return sound * np.float32(note.gain)
+
+
+def hard_to_play(notes: Iterable[SolutionNote], players: Sequence[str]) -> list[str]:
+    """Return a warning for each thing that a player has too little time or breath for."""
+    found = []
+    for p, player in enumerate(players):
+        own = sorted((note for note in notes if note.player == p), key=lambda note: note.onset)
+        for note in own:
+            if note.duration > BREATH and writing(note.instrument).family in ("woodwinds", "brass"):
+                found.append(f"{player}: {note.pitch} at {note.onset:.1f} s, {note.duration:.0f} s in one breath")
+        for before, after in pairwise(own):
+            gap, free = after.onset - before.onset, after.onset - before.onset - before.duration
+            leap = abs(after.midi - before.midi)
+            what = f"{player}: {before.pitch} to {after.instrument} {after.pitch} at {after.onset:.1f} s"
+            if gap < ATTACKS:
+                found.append(f"{what}, {gap:.2f} s after the note before")
+            elif leap > 12 and gap < LEAPING:
+                found.append(f"{what}, a leap of {leap} semitones within {gap:.2f} s")
+            if after.instrument != before.instrument and free < CHANGING:
+                found.append(f"{what}, with {max(free, 0):.1f} s to change instrument")
+    return found

@@ -37,6 +37,7 @@ EDGES = (
     4.0,
 )  # seconds: a sound's energy is kept between these
 LONGEST = EDGES[-1]
+ENDING = 0.15  # seconds at the end of a recording in which it may already die away
 
 
 @dataclass(frozen=True)
@@ -46,20 +47,8 @@ class Bands:
     Energies of notes add up to the energy of their mixture if their phases are unrelated, so that a mixture's energy
     costs a sum instead of a transform.
 
-    Parameters
-    ----------
-    scale : {"log", "mel"}
-        How bands are spaced: `per_octave` an octave from `low` up to `high`, or `count` mel bands over all frequencies.
-    count : int
-        Number of mel bands.
-    per_octave : int
-        Bands an octave of the logarithmic scale.
-    low, high : float
-        Its lowest and highest centre, in Hz.
-    n_fft, hop : int
-        Window (Hann) and step in samples.
-    sample_rate : int
-        In Hz.
+    Bands are spaced by `scale`: "log", `per_octave` an octave from `low` up to `high` (centres, in Hz); "mel", `count`
+    over all frequencies. `n_fft` and `hop` are the window (Hann) and its step in samples.
     """
 
     scale: str = "log"
@@ -188,6 +177,24 @@ class Spectrum:
     def exact(self) -> Spectrum:
         """The same with all bins."""
         return replace(self, bands=0)
+
+
+def sustained(energy: torch.Tensor, lengths: np.ndarray, seconds: float) -> torch.Tensor:
+    """Return energies [rows, slots, bands] of recordings so many seconds long as if held for `seconds`.
+
+    Slots that a recording does not fill have the mean power of those that it fills, but for the first one. A length of
+    infinity leaves a sound as it is.
+    """
+    slots, part = covered(seconds)
+    lengths = np.where(np.asarray(lengths) >= seconds - ENDING, np.inf, lengths)
+    widths = torch.from_numpy(np.diff(EDGES)[:slots].astype(np.float32)) * part
+    ends = np.minimum(EDGES[1 : slots + 1], max(seconds, EDGES[1]))
+    filled = torch.from_numpy(ends[None] <= lengths[:, None] - ENDING)
+    filled[:, :2] = True
+    steady = filled.clone()
+    steady[:, 0] = slots < 2
+    power = torch.einsum("rsb,rs->rb", energy, steady.float()) / (steady * widths).sum(1, keepdim=True)
+    return torch.where(filled[..., None], energy, power[:, None] * widths[:, None])
 
 
 def covered(seconds: float) -> tuple[int, torch.Tensor]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.ndimage import median_filter
 from scipy.signal import find_peaks
 
 from ..util.audio import read_sound
 from ..util.checks import check_choice, check_range
 from ..util.compiled import librosa
 from .solution import SolutionNote
-from .spectra import LONGEST
+from .spectra import Bands
 
 TARGET_SECONDS = (0.05, 60.0)  # shortest and longest
 
@@ -32,68 +34,149 @@ def read_target(target: str | Path | np.ndarray | torch.Tensor, sample_rate: int
     return sound
 
 
-SHORTEST = 0.2  # seconds of a segment; an onset that comes sooner belongs to the one before
-HOP = 256  # samples (5.8 ms at 44.1 kHz): the grid of the onsets
+STEP = 1024  # samples (23 ms at 44.1 kHz) between the frames in which changes are looked for
+AROUND = 11  # frames (a quarter of a second) before and after a moment that are compared
+SHORTEST = 0.25  # seconds of a segment
+GRID = 0.125  # seconds: segments that are found begin on multiples of it, a sixteenth at 120 beats a minute
+NEW = 0.35  # share of what sounds that was not there before: more is a change
+QUIET, LEAD = 40.0, 18.0  # decibels below the loudest frame: silence; and what is noise before the sound
+OCTAVE, STANDS_OUT = 13, 6.0  # semitones; decibels: of noise, no band is so far above the median of those around it
 LEAP = 12  # semitones: a player who moves further pays no more
+STRUCK = 0.25  # of an octave's leap: what a player pays who begins a new note
 
 
-def find_segments(
-    sound: torch.Tensor, sample_rate: int, how: str | Sequence[float] = "auto"
-) -> list[tuple[float, float]]:
-    """Return where each segment of a sound begins and ends, in seconds.
+@dataclass(frozen=True)
+class Segment:
+    """A part of the target in which nothing new begins: one chord of held notes. The rest of a target is silence."""
 
-    Parameters
-    ----------
-    sound : torch.Tensor
-        [samples]
-    sample_rate : int
-        In Hz.
-    how : {"auto", "one", "onsets"} or sequence of float
-        ``"onsets"``: at each onset that librosa detects; ``"one"``: not at all; ``"auto"``: at onsets, if the sound is
-        longer than four seconds. Or the times at which segments begin. Segments of more than four seconds, which no
-        note of a library fills, are cut into equal parts.
+    begin: float  # in seconds
+    end: float
+    level: float = 0.0  # in decibels, relative to the loudest segment
+    swell: float = 0.0  # by how many decibels the level grows until the end
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.end - self.begin
+
+
+def find_segments(sound: torch.Tensor, sample_rate: int, how: str | Sequence[float] = "auto") -> list[Segment]:
+    """Return the segments of a sound [samples], those that are nearly silent left out.
+
+    "auto" cuts where the spectrum changes: where a part of what sounds was not there a moment before, nor when the
+    segment began. What only dies away is no change, however long it lasts. "onsets" cuts at each onset that librosa
+    detects, "one" never. Or `how` has the times at which segments begin.
 
     Raises
     ------
     ValueError
         If `how` is unknown, or the times do not ascend within the sound.
     """
-    end = len(sound) / sample_rate
+    end, frames = len(sound) / sample_rate, _frames(sound, sample_rate)
+    step = STEP / sample_rate
+    level = 10 * np.log10(np.maximum(frames.sum(1), 1e-12 * frames.sum(1).max()))
     if isinstance(how, str):
         check_choice(how, ("auto", "one", "onsets"), "way to find segments")
-        onsets = how == "onsets" or (how == "auto" and end > LONGEST)
-        times = _onsets(sound, sample_rate) if onsets else []
+        first, last = _sounding(frames, level)
+        begin, end = first * step, min(end, (last + 1) * step)
+        times = {
+            "auto": lambda: _changes(frames, first, last, step),
+            "one": list,
+            "onsets": lambda: _onsets(sound, sample_rate),
+        }
+        begins = [begin]
+        for time in times[how]():
+            if time - begins[-1] >= SHORTEST and end - time >= SHORTEST:
+                begins.append(time)
     else:
-        times = [float(time) for time in how]
-        if any(b <= a for a, b in zip([-1e-9, *times], [*times, end], strict=True)):
+        begins = [float(time) for time in how]
+        if any(b <= a for a, b in pairwise([-1e-9, *begins, end])):
             raise ValueError(f"Segments begin at ascending times between 0 and {end:.2f} s, but are {list(how)}.")
-    begins = [0.0]
-    for time in times:
-        if time - begins[-1] >= SHORTEST and end - time >= SHORTEST:
-            begins.append(time)
-    segments = []
-    for low, high in zip(begins, [*begins[1:], end], strict=True):
-        edges = np.linspace(low, high, 1 + int(np.ceil((high - low) / LONGEST - 1e-9)))
-        segments += list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-    return segments
+        begins = [0.0, *begins] if not begins or begins[0] >= SHORTEST else [0.0, *begins[1:]]
+    found = [_measured(level, a, b, step) for a, b in pairwise([*begins, end])]
+    top = max(segment.level for segment in found)
+    return [replace(each, level=each.level - top) for each in found if each.level > top - QUIET]
+
+
+def _frames(sound: torch.Tensor, sample_rate: int) -> np.ndarray:
+    """Return the energy of a sound in semitones, float [frames, bands]."""
+    bands = Bands(per_octave=12, low=55.0, high=min(14_080.0, 0.45 * sample_rate), n_fft=4096, sample_rate=sample_rate)
+    padded = torch.nn.functional.pad(sound.float(), (2048, 2048))
+    power = torch.stft(padded, 4096, STEP, window=torch.hann_window(4096), center=False, return_complex=True)
+    return (bands.filters @ power.abs().square().numpy()).T + 1e-12
+
+
+def _sounding(frames: np.ndarray, level: np.ndarray) -> tuple[int, int]:
+    """Return the first and the last frame that sound: noise before the sound, and silence after it, left out."""
+    loud = np.flatnonzero(level > level.max() - QUIET)
+    strong = int(np.flatnonzero(level > level.max() - LEAD)[0])
+    first = max(0, int(loud[0]))
+    if (strong - first) * STEP > SHORTEST * 44_100:
+        before = 10 * np.log10(frames[first : strong - 4].mean(0))
+        if (before - median_filter(before, OCTAVE)).max() < STANDS_OUT:
+            first = max(0, strong - 2)
+    return first, int(loud[-1])
+
+
+def _changes(frames: np.ndarray, first: int, last: int, step: float) -> list[float]:
+    """Return the times, on the grid, at which something new begins to sound."""
+    loudness = np.maximum(frames / frames.max(), 1e-6) ** 0.25 - 1e-6**0.25
+    total = np.vstack([np.zeros(loudness.shape[1]), loudness.cumsum(0)])
+
+    def mean(low: int, high: int) -> np.ndarray:
+        low, high = max(first, low), min(last + 1, high)
+        return (total[high] - total[low]) / max(1, high - low)
+
+    found, begin, t = [], first, first + AROUND
+    while t < last + 1 - AROUND // 2:
+        now = mean(t, t + AROUND)
+        if min(_new(mean(t - AROUND, t), now), _new(mean(begin, begin + 2 * AROUND), now)) > NEW / 2 and (
+            _new(mean(t - AROUND, t), now) > NEW or _new(mean(begin, begin + AROUND), now) > NEW
+        ):
+            nearby = range(t, min(t + AROUND, last + 1))
+            t = max(nearby, key=lambda k: _new(mean(k - AROUND, k), mean(k, k + AROUND)))
+            time = round(t * step / GRID) * GRID
+            if not found or time > found[-1]:
+                found.append(time)
+            begin, t = t, t + AROUND
+        t += 1
+    return found
+
+
+def _new(before: np.ndarray, after: np.ndarray) -> float:
+    """Return which share of what sounds after was not there before; growing louder alone is nothing new."""
+    before = before * max(1.0, after.sum() / max(before.sum(), 1e-9))
+    return float((after - before).clip(min=0).sum() / max(after.sum(), 1e-9))
+
+
+def _measured(level: np.ndarray, begin: float, end: float, step: float) -> Segment:
+    """Return a segment with its level in decibels, and how that changes: a straight line from its loudest moment on."""
+    first, last = round(begin / step), round(end / step)
+    part = level[first + 3 : last - 2] if last - first > 12 else level[first : max(last, first + 1)]  # none of beside
+    loud = part > part.max() - QUIET
+    mean = 10 * np.log10((10 ** (part / 10)).mean())
+    if loud.sum() < 8:
+        return Segment(begin, end, mean)
+    slope = np.polyfit(np.flatnonzero(loud) * step, part[loud], 1)[0]
+    return Segment(begin, end, mean, float(np.clip(slope * (end - begin), -QUIET, QUIET)))
+
+
+def swells(sound: torch.Tensor, sample_rate: int, segments: Sequence[Segment]) -> list[float]:
+    """Return by how many decibels a sound grows within each of some segments."""
+    level = 10 * np.log10(_frames(sound, sample_rate).sum(1))
+    return [_measured(level, each.begin, each.end, STEP / sample_rate).swell for each in segments]
 
 
 def _onsets(sound: torch.Tensor, sample_rate: int) -> list[float]:
-    samples = sound.numpy()
     return librosa.onset.onset_detect(
-        y=samples, sr=sample_rate, hop_length=HOP, units="time", backtrack=True, delta=0.1
+        y=sound.numpy(), sr=sample_rate, hop_length=256, units="time", backtrack=True, delta=0.1
     ).tolist()
 
 
 def smoothest_path(costs: Sequence[np.ndarray], moves: Sequence[np.ndarray]) -> list[int]:
     """Return one choice a segment whose costs plus those of the moves between them are least (Viterbi's algorithm).
 
-    Parameters
-    ----------
-    costs : sequence of arrays [choices]
-        Of each segment.
-    moves : sequence of arrays [choices, choices of the next]
-        One fewer.
+    `costs` has an array [choices] for each segment, `moves` one [choices, choices of the next] for each pair.
     """
     total, back = costs[0], []
     for cost, move in zip(costs[1:], moves, strict=True):
@@ -107,48 +190,32 @@ def smoothest_path(costs: Sequence[np.ndarray], moves: Sequence[np.ndarray]) -> 
 
 
 def movement(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return how far players move, 0 to 1, between choices of two segments.
+    """Return how far players move, 0 to 1, between choices of two segments: [choices before, choices after].
 
-    Parameters
-    ----------
-    before, after : numpy.ndarray
-        MIDI numbers [choices, players]; NaN rests, and to or from a rest is no move.
-
-    Returns
-    -------
-    numpy.ndarray
-        [choices before, choices after]: the mean over players of the interval, an octave or more being 1.
+    Choices are MIDI numbers [choices, players], NaN for rests; to or from a rest is no move. It is the mean over
+    players of the interval, an octave or more being 1.
     """
     steps = np.abs(before[:, None] - after[None]).clip(max=LEAP) / LEAP
     return np.nan_to_num(steps).mean(2)
 
 
-def tie(notes: Sequence[SolutionNote], lengths: Sequence[float]) -> list[SolutionNote]:
-    """Return notes in which those that go on are one: same player and recording, without a gap, and long enough for it.
+def struck(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the share of players who begin a new note between choices of two segments, given as rows (−1: a rest)."""
+    return ((before[:, None] != after[None]) & (after[None] >= 0)).mean(2)
 
-    Parameters
-    ----------
-    notes : sequence of SolutionNote
-        In the order of their onsets.
-    lengths : sequence of float
-        The seconds of each recording of the library.
-    """
+
+def tie(notes: Sequence[SolutionNote]) -> list[SolutionNote]:
+    """Return notes, in the order of their onsets, in which those that go on are one: same player and recording."""
     tied: list[SolutionNote] = []
     last: dict[int, int] = {}  # where each player's latest note is
     for note in notes:
-        i = last.get(note.player)
-        if i is not None:
-            held = tied[i]
-            joined = note.onset + note.duration - held.onset
-            if (
-                held.note == note.note
-                and abs(held.onset + held.duration - note.onset) < 1e-6
-                and joined <= lengths[note.note] + SHORTEST
-            ):
-                tied[i] = replace(held, duration=joined)
-                continue
-        last[note.player] = len(tied)
-        tied.append(note)
+        held = tied[last[note.player]] if note.player in last else None
+        if held and held.note == note.note and abs(held.onset + held.duration - note.onset) < 1e-6:
+            duration = note.onset + note.duration - held.onset
+            tied[last[note.player]] = replace(held, duration=duration, swell=held.swell + note.swell)
+        else:
+            last[note.player] = len(tied)
+            tied.append(note)
     return tied
 
 
@@ -159,21 +226,8 @@ DEPTH_DB = 12.0  # a partial stands so far above the valleys beside it
 def find_partials(sound: torch.Tensor, sample_rate: int, *, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Return the partials of a sound.
 
-    Parameters
-    ----------
-    sound : torch.Tensor
-        [samples]
-    sample_rate : int
-        In Hz.
-    threshold : float
-        Magnitude below which a partial does not count, as a share of the strongest one's: 0 to 1.
-
-    Returns
-    -------
-    pitches : numpy.ndarray
-        As fractional MIDI numbers, ascending.
-    magnitudes : numpy.ndarray
-        Relative to the strongest one.
+    As fractional MIDI numbers, ascending, and magnitudes relative to the strongest one; those below `threshold` (0 to
+    1) do not count.
     """
     samples = np.asarray(sound, dtype=np.float64)
     n = 1 << max(15, (len(samples) - 1).bit_length())

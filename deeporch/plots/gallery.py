@@ -83,11 +83,11 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Recognizers on libraries of notes that they were not trained on.",
         "python notebooks/experiments/cross_library.py soundfont philharmonia --on … --figures",
     ),
-    "08_orchestrate_a_target": (
+    "09_comparing_searches": (
         "Searches for orchestrations: distance by method against a plain genetic algorithm's, how often the true "
         "notes win, how many are found again, distance by seconds, and seconds by size of library and orchestra.",
-        "deeporch run --profile laptop -p LIBRARY=philharmonia -p PITCH_NAMES=sounding -p CASES=8000 "
-        "-p OTHER_CASES=500 -p RECOVERED=20 -p COMPARED=all -p SEARCH_SEEDS=3 --timeout 14400 08",
+        "deeporch run --profile laptop -p LIBRARY=philharmonia -p CASES=8000 "
+        "-p OTHER_CASES=500 -p RECOVERED=20 -p COMPARED=all -p SEARCH_SEEDS=3 --timeout 14400 09",
     ),
     "11_speed_and_scale": (
         "Time and memory against notes of the library, notes of a mixture, mixtures and classes, and beside other "

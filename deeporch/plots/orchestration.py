@@ -104,7 +104,7 @@ def _plain_ticks(axis: Axis, places: Sequence[float]) -> None:
 
 
 def draw_orchestrations(table: pd.DataFrame) -> Figure:
-    """Draw notebook 08: methods under each distance; validation of distances; recovery; the cost of a search."""
+    """Draw notebook 09: methods under each distance; validation of distances; recovery; the cost of a search."""
     with style():
         figure = Figure(figsize=(10, 11))
         above, middle, below = figure.subfigures(3, 1, height_ratios=(1, 1, 0.9))
@@ -179,4 +179,4 @@ def draw_piano_roll(solution: Solution, *, dark: bool | None = None) -> Figure:
     return figure
 
 
-FIGURES = {"08_orchestrate_a_target": draw_orchestrations}
+FIGURES = {"09_comparing_searches": draw_orchestrations}

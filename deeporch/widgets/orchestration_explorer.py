@@ -17,7 +17,7 @@ import traitlets
 from ..export.engraving import engrave
 from ..notes.instruments import midi_to_pitch
 from ..notes.library import NoteLibrary, load_library
-from ..orchestration.distances import DISTANCES
+from ..orchestration.distances import DEFAULT, DISTANCES
 from ..orchestration.orchestrate import orchestrate
 from ..orchestration.solution import Solution, SolutionNote
 from ..orchestration.target import read_target
@@ -54,7 +54,7 @@ class OrchestrationExplorer(Room):
     seconds = traitlets.Float(10.0)
     count = traitlets.Int(3)
     seed = traitlets.Int(0)
-    distance = traitlets.Unicode("partials")
+    distance = traitlets.Unicode(DEFAULT)
     network = traitlets.Unicode("")
     lowest = traitlets.Int(0)
     highest = traitlets.Int(127)

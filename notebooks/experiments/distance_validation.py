@@ -14,8 +14,9 @@ from deeporch.mixtures.mixtures import Mixtures
 from deeporch.mixtures.splits import Split
 from deeporch.notes.library import NoteLibrary
 from deeporch.orchestration.distances import Distance
-from deeporch.orchestration.search.problem import Task
-from deeporch.orchestration.search.pursuit import propose
+from deeporch.orchestration.search.prior import propose
+from deeporch.orchestration.search.problem import SearchProblem
+from deeporch.orchestration.search.state import SearchState
 from deeporch.orchestration.spectra import Bands
 from deeporch.util.progress import progress
 
@@ -65,7 +66,7 @@ def judge(
     library : torch.Tensor
         Rows that solutions are made of (a split's ``train``).
     recognizer : Recognizer, optional
-        Whose evidence prices the notes; see `stages.propose`. One that has heard none of the held-out recordings.
+        Whose evidence is a prior; see `propose`. One that has seen none of the held-out recordings.
     seed : int
         Of what is drawn.
 
@@ -77,14 +78,11 @@ def judge(
     generator = np.random.default_rng(seed)
     rows = []
     for mixtures in cases:
-        task = None
+        problem = _problem(measure, mixtures, library)
         for i in progress(range(len(mixtures)), desc=f"{measure.name}, N = {mixtures.n}", unit=" cases", leave=False):
-            if task is None:
-                task = _task(measure, mixtures, library)
-            task.aim(mixtures.audio([i])[0])
-            if recognizer is not None:
-                propose(task, recognizer)
-            rows.append({"n": mixtures.n, **_scores(task, mixtures, i, generator)})
+            case = problem.aimed(mixtures.audio([i])[0])
+            state = SearchState(case if recognizer is None else propose(case, recognizer))
+            rows.append({"n": mixtures.n, **_scores(state, mixtures, i, generator)})
     return pd.DataFrame(rows)
 
 
@@ -101,44 +99,43 @@ def verdict(judged: pd.DataFrame) -> pd.DataFrame:
     return shares.assign(cases=[*judged.groupby("n").size(), len(judged)])
 
 
-def _task(measure: Distance, mixtures: Mixtures, library: torch.Tensor) -> Task:
-    """Return a task in which every note may be played by any of N + 1 players."""
-    return Task(
-        mixtures.audio([0])[0],
-        mixtures.notes,
-        [library.numpy()] * (mixtures.n + 1),
-        measure,
-        seconds=mixtures.samples / mixtures.notes.sample_rate,
-    )
+def _problem(measure: Distance, mixtures: Mixtures, library: torch.Tensor) -> SearchProblem:
+    """Return a problem in which every note may be played by any of N + 1 players."""
+    return SearchProblem(
+        mixtures.audio([0])[0], mixtures.notes, [library.numpy()] * (mixtures.n + 1), measure,
+        mixtures.samples / mixtures.notes.sample_rate,
+    ).prepared()  # fmt: skip
 
 
-def _scores(task: Task, mixtures: Mixtures, i: int, generator: np.random.Generator) -> dict[str, float]:
+def _scores(state: SearchState, mixtures: Mixtures, i: int, generator: np.random.Generator) -> dict[str, float]:
     """Return the scores of the true notes and of every alternative of one case."""
-    of_row = mixtures.classes.of_note[torch.from_numpy(task.rows)].numpy()
+    of_row = mixtures.classes.of_note[torch.from_numpy(state.problem.rows)].numpy()
     classes = mixtures.classes.of_note[mixtures.indices[i].long()].tolist()
-    true, score = best_recordings(task, of_row, classes)
-    found = {"true": score, "single": float(task.alone().min())}
+    true, score = best_recordings(state, of_row, classes)
+    found = {"true": score, "single": float(state.alone().min())}
     k = int(generator.integers(len(true)))
     others = true[:k] + true[k + 1 :]
     rest = torch.tensor(others, dtype=torch.long)
-    found["less"] = float(task.score(task.mixture(rest)[None], task.cost(rest))[0]) if others else np.nan
+    found["less"] = (
+        float(state.score(state.problem.mixture(rest)[None], state.problem.cost(rest))[0]) if others else np.nan
+    )
     absent = np.setdiff1d(np.unique(of_row), classes)
-    found["plus"] = _best(task, true, np.flatnonzero(of_row == generator.choice(absent)))[1]
+    found["plus"] = _best(state, true, np.flatnonzero(of_row == generator.choice(absent)))[1]
     for name, steps in (("semitone", (-1, 1)), ("octave", (-12, 12))):
         found[name] = min(
-            (_best(task, others, rows)[1] for rows in _moved(mixtures, of_row, classes, k, steps, generator)),
+            (_best(state, others, rows)[1] for rows in _moved(mixtures, of_row, classes, k, steps, generator)),
             default=np.nan,
         )
     return found
 
 
-def best_recordings(task: Task, of_row: np.ndarray, classes: Sequence[int]) -> tuple[list[int], float]:
+def best_recordings(state: SearchState, of_row: np.ndarray, classes: Sequence[int]) -> tuple[list[int], float]:
     """Return the candidate of each class that goes best with the others', and their score.
 
     Parameters
     ----------
-    task : Task
-        With its target.
+    state : SearchState
+        Of the target.
     of_row : numpy.ndarray
         The class of each candidate.
     classes : sequence of int
@@ -148,14 +145,17 @@ def best_recordings(task: Task, of_row: np.ndarray, classes: Sequence[int]) -> t
     score = np.inf
     for _ in range(2):
         for k, c in enumerate(classes):
-            true[k], score = _best(task, true[:k] + true[k + 1 :], np.flatnonzero(of_row == c))
+            true[k], score = _best(state, true[:k] + true[k + 1 :], np.flatnonzero(of_row == c))
     return true, score
 
 
-def _best(task: Task, others: Sequence[int], options: np.ndarray) -> tuple[int, float]:
+def _best(state: SearchState, others: Sequence[int], options: np.ndarray) -> tuple[int, float]:
     """Return which of some notes goes best with others, and the score."""
     rest = torch.tensor(others, dtype=torch.long)
-    scores = task.score(task.mixture(rest) + task.views[options], task.cost(rest) + task.costs[options])
+    scores = state.score(
+        state.problem.mixture(rest) + state.problem.views[options],
+        state.problem.cost(rest) + state.problem.costs[options],
+    )
     return int(options[int(scores.argmin())]), float(scores.min())
 
 

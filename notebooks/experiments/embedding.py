@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from deeporch.features.constantq import ConstantQ
     from deeporch.recognition.recognizer import Recognizer
 
-BATCH = 32  # sounds that the network hears at a time
+BATCH = 32  # sounds that the network sees at a time
 
 
 def embedding_distance(recognizer: Recognizer) -> Distance:
     """Return one minus the cosine between what a recognizer's network knows of two sounds before it names notes.
 
     That is `PitchNet.embed`: some dozens of numbers for each pitch. An evaluation costs some milliseconds, many times
-    as much as under the other distances: made to be judged (`objective.judge`) and measured, not searched.
+    as much as under the other distances: made to be judged (`distance_validation.judge`) and measured, not searched.
 
     Parameters
     ----------
     recognizer : Recognizer
-        With a PitchNet. It hears the first second and a half.
+        With a PitchNet. It sees the first second and a half.
 
     Returns
     -------

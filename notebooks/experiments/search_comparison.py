@@ -20,9 +20,11 @@ from deeporch.orchestration.distances import Distance
 from deeporch.orchestration.orchestra import candidates, parse_orchestra
 from deeporch.orchestration.search.genetic import CROSSOVER, GENERATIONS, MUTATION, POPULATION, genetic
 from deeporch.orchestration.search.local_search import refine
-from deeporch.orchestration.search.problem import Budget, OutOfBudget, Task
-from deeporch.orchestration.search.pursuit import ask, network_only, orthogonal_pursuit, propose, pursue
-from deeporch.orchestration.search.rendered import hear, search
+from deeporch.orchestration.search.prior import ask, network_only, propose
+from deeporch.orchestration.search.problem import SearchProblem
+from deeporch.orchestration.search.pursuit import orthogonal_pursuit, pursue
+from deeporch.orchestration.search.rendered import render_best, search
+from deeporch.orchestration.search.state import Budget, OutOfBudget, SearchState
 from deeporch.orchestration.solution import Solution, SolutionNote
 from deeporch.results import COLUMNS
 from deeporch.util.progress import progress
@@ -33,33 +35,33 @@ if TYPE_CHECKING:
 TENTH = POPULATION * GENERATIONS // 10  # evaluations of ours: a tenth of the genetic algorithm's
 
 
-def single_note(task: Task) -> None:
+def single_note(state: SearchState) -> None:
     """Keep the best single note."""
-    scores = task.alone()
+    scores = state.alone()
     note = int(scores.argmin())
-    player = next(p for p, choices in enumerate(task.choices) if note in choices)
-    assignment = task.silence
+    player = next(p for p, choices in enumerate(state.problem.choices) if note in choices)
+    assignment = state.problem.silence
     assignment[player] = note
-    task.keep(assignment, float(scores.min()))
+    state.keep(assignment, float(scores.min()))
 
 
-def random_search(task: Task, evaluations: int = TENTH) -> None:
+def random_search(state: SearchState, evaluations: int = TENTH) -> None:
     """Keep the best of so many assignments drawn at random."""
-    genetic(task, population=500, generations=evaluations // 500, crossover=0.0, mutation=1.0)
+    genetic(state, population=500, generations=evaluations // 500, crossover=0.0, mutation=1.0)
 
 
-def plain_genetic(task: Task, *, small: bool = False) -> None:
+def plain_genetic(state: SearchState, *, small: bool = False) -> None:
     """Search with Orchidea's published settings; `small` takes a tenth of the generations."""
     generations = GENERATIONS // 10 if small else GENERATIONS
-    genetic(task, population=POPULATION, generations=generations, crossover=CROSSOVER, mutation=MUTATION)
+    genetic(state, population=POPULATION, generations=generations, crossover=CROSSOVER, mutation=MUTATION)
 
 
-def pursue_and_refine(task: Task) -> None:
+def pursue_and_refine(state: SearchState) -> None:
     """Pursue and refine once."""
-    refine(task, pursue(task))
+    refine(state, pursue(state))
 
 
-METHODS: dict[str, tuple[Callable[[Task], object], int | None]] = {  # and how many evaluations each may take
+METHODS: dict[str, tuple[Callable[[SearchState], object], int | None]] = {  # and how many evaluations each may take
     "best single note": (single_note, None),
     "random": (random_search, None),
     "orthogonal pursuit": (orthogonal_pursuit, None),
@@ -104,10 +106,9 @@ def compare_methods(
     Returns
     -------
     pandas.DataFrame
-        A row a search: target, measure, method, seed, distance (as heard, of the best 12 of each method and more, see
-        `hearing.hear`), score (the least sum of energies), notes, evaluations, seconds, played
-        (SolutionNotes), length (of the target, in seconds). Notes cost nothing here: every method minimises the
-        distance itself.
+        A row a search: target, measure, method, seed, distance (of the sound; of the best 12 of each method and more,
+        see `render_best`), score (the least sum of energies), notes, evaluations, seconds, played (SolutionNotes),
+        length (of the target, in seconds). Notes cost nothing here: every method minimises the distance itself.
     """
     players = parse_orchestra(orchestra, notes)
     choices = candidates(notes, players, [])
@@ -116,34 +117,32 @@ def compare_methods(
     for name, measure in progress(jobs, desc="targets", unit=" searches", leave=False):
         sound = targets[name]
         began = time.perf_counter()
-        task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0)
+        problem = SearchProblem(
+            sound, notes, choices, measure, len(sound) / notes.sample_rate, note_cost=0.0
+        ).prepared()
         setup = time.perf_counter() - began
         runs = {method: METHODS[method] for method in methods}
         if recognizer is not None:
-            runs["network only"] = (lambda task: network_only(task, ask(task, recognizer)), None)
+            runs["network only"] = (lambda state: network_only(state, ask(state.problem, recognizer)), None)
         for method, (run, limit) in runs.items():
             for seed in seeds[:1] if method in DETERMINISTIC else seeds:
                 row = {"target": name, "measure": measure.name, "method": method, "seed": seed, "setup": setup}
-                rows.append(row | _search(task, sound, run, Budget(limit), seed=seed))
+                rows.append(row | _search(SearchState(problem, Budget(limit), seed=seed), run))
     return pd.DataFrame(rows)
 
 
-def _search(
-    task: Task, sound: torch.Tensor, method: Callable[[Task], object], budget: Budget, *, seed: int
-) -> dict[str, object]:  # fmt: skip
+def _search(state: SearchState, method: Callable[[SearchState], object]) -> dict[str, object]:
     """Run one search and return its row."""
-    task.aim(sound)
-    task.budget, task.generator = budget, torch.Generator().manual_seed(seed)
     began = time.perf_counter()
     with suppress(OutOfBudget):
-        method(task)
-    hear(task)
+        method(state)
+    render_best(state)
     seconds = time.perf_counter() - began
-    distance, assignment = min(task.heard.values(), key=lambda each: each[0])
-    notes = to_notes(task, assignment)
+    distance, assignment = min(state.rendered.values(), key=lambda each: each[0])
+    notes = to_notes(state.problem, assignment)
     return {
-        "distance": distance, "score": task.ranked()[0][0], "notes": len(notes), "evaluations": task.budget.spent,
-        "seconds": seconds, "played": notes, "length": task.seconds,
+        "distance": distance, "score": state.ranked()[0][0], "notes": len(notes), "evaluations": state.budget.spent,
+        "seconds": seconds, "played": notes, "length": state.problem.seconds,
     }  # fmt: skip
 
 
@@ -168,12 +167,12 @@ def sound_of(
     return Solution(row.played, parse_orchestra(orchestra, notes), notes, row.distance, measure, row.length).render()
 
 
-def to_notes(task: Task, assignment: torch.Tensor) -> list[SolutionNote]:
+def to_notes(problem: SearchProblem, assignment: torch.Tensor) -> list[SolutionNote]:
     """Return the notes of an assignment, all sounding from the start to the target's end."""
     return [
-        SolutionNote.of(task.notes, int(task.rows[i]), p, duration=task.seconds)
+        SolutionNote.of(problem.notes, int(problem.rows[i]), p, duration=problem.seconds)
         for p, i in enumerate(assignment.tolist())
-        if i != task.rest
+        if i != problem.rest
     ]
 
 
@@ -204,7 +203,7 @@ def recover(
     measure : Distance
         What is minimised.
     recognizer : Recognizer, optional
-        Whose evidence prices the notes; see `stages.propose`.
+        Whose evidence is a prior; see `propose`.
     sizes, count
         How many notes a mixture has, and how many mixtures of each size.
     evaluations : int
@@ -228,30 +227,29 @@ def recover(
     rows = []
     for n in sizes:
         mixtures = Mixtures(notes, classes, n=n, size=count, seed=seed, pool=pool, per_instrument=1, samples=samples)
-        task = Task(mixtures.audio([0])[0], notes, choices, measure, seconds=seconds, seed=seed)
+        problem = SearchProblem(mixtures.audio([0])[0], notes, choices, measure, seconds).prepared()
         for i in progress(range(count), desc=f"recovery, N = {n}", unit=" mixtures", leave=False):
-            task.aim(mixtures.audio([i])[0])
-            if recognizer is not None:
-                propose(task, recognizer)
-            task.budget, began = Budget(evaluations), time.perf_counter()
-            search(task)
+            case = problem.aimed(mixtures.audio([i])[0])
+            case = case if recognizer is None else propose(case, recognizer)
+            state, began = SearchState(case, Budget(evaluations), seed=seed), time.perf_counter()
+            search(state)
             seconds_spent = time.perf_counter() - began
-            _, assignment = min(task.heard.values(), key=lambda each: each[0])
-            played, true = assignment[assignment != task.rest], mixtures.indices[i].long().numpy()
-            found, task.budget = task.rows[played.numpy()], Budget()
-            best, _ = best_recordings(task, names[task.rows], names[true])
+            _, assignment = min(state.rendered.values(), key=lambda each: each[0])
+            played, true = assignment[assignment != state.problem.rest], mixtures.indices[i].long().numpy()
+            found, free = state.problem.rows[played.numpy()], SearchState(case)
+            best, _ = best_recordings(free, names[state.problem.rows], names[true])
             rows.append({
                 "n": n, "recall": len(set(names[found]) & set(names[true])) / n,
                 "pitch_recall": len(set(midi[found]) & set(midi[true])) / len(set(midi[true])), "notes": len(found),
-                "distance": _distance(task, played), "own": _distance(task, torch.tensor(best)),
+                "distance": _distance(free, played), "own": _distance(free, torch.tensor(best)),
                 "seconds": seconds_spent,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _distance(task: Task, notes: torch.Tensor) -> float:
+def _distance(state: SearchState, notes: torch.Tensor) -> float:
     """Return the distance of some candidates from the target, their costs left out."""
-    return float(task.score(task.mixture(notes)[None], 0.0)[0])
+    return float(state.score(state.problem.mixture(notes)[None], 0.0)[0])
 
 
 def compare_budgets(
@@ -270,13 +268,15 @@ def compare_budgets(
     """
     players = parse_orchestra(orchestra, notes)
     choices, rows = candidates(notes, players, []), []
-    methods = {"plain genetic": lambda task: genetic(task, generations=100 * GENERATIONS), "ours": search}
+    methods = {"plain genetic": lambda state: genetic(state, generations=100 * GENERATIONS), "ours": search}
     for name, sound in progress(targets.items(), desc="budgets", unit=" targets", leave=False):
-        task = Task(sound, notes, choices, measure, seconds=len(sound) / notes.sample_rate, note_cost=0.0)
+        problem = SearchProblem(
+            sound, notes, choices, measure, len(sound) / notes.sample_rate, note_cost=0.0
+        ).prepared()
         for seconds in budgets:
             for method, seed in itertools.product(methods, seeds):
                 row = {"target": name, "measure": measure.name, "method": method, "seed": seed, "budget": seconds}
-                rows.append(row | _search(task, sound, methods[method], Budget(seconds=seconds), seed=seed))
+                rows.append(row | _search(SearchState(problem, Budget(seconds=seconds), seed=seed), methods[method]))
     return pd.DataFrame(rows)
 
 
@@ -307,11 +307,12 @@ def cost_of_search(
         for players in (orchestras[0], *orchestras):  # the first time nothing is warm
             began = time.process_time()
             choices = [part.numpy() for part in torch.arange(size).tensor_split(players)]
-            task = Task(target, library, choices, measure, seconds=2.0, budget=Budget(evaluations), seed=seed)
-            search(task)
+            problem = SearchProblem(target, library, choices, measure, 2.0)
+            state = SearchState(problem, Budget(evaluations), seed=seed)
+            search(state)
             rows.append({
                 "library": size, "players": players, "seconds": time.process_time() - began,
-                "evaluations": task.budget.spent, "megabytes": task.views.nbytes / 1e6,
+                "evaluations": state.budget.spent, "megabytes": state.problem.views.nbytes / 1e6,
             })  # fmt: skip
         del rows[-len(orchestras) - 1]
     return pd.DataFrame(rows)
@@ -328,6 +329,7 @@ def tidy_trials(
     recovery: Mapping[str, pd.DataFrame],
     budgets: pd.DataFrame,
     cost: pd.DataFrame,
+    beside: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return everything that was measured as one table in the form of `Results`: a row a number.
 
@@ -339,13 +341,15 @@ def tidy_trials(
         From `compare_methods`: quantities distance, evaluations and search_time; setting is the method,
         model the distance, item the target.
     verdicts : mapping of str to pandas.DataFrame
-        Distance to `objective.verdict`: true_wins; item is the alternative, n = 0 stands for all N.
+        Distance to `distance_validation.verdict`: true_wins; item is the alternative, n = 0 stands for all N.
     recovery : mapping of str to pandas.DataFrame
         What was held out to `recover`'s table: recall, pitch_recall, notes, distance and own by n.
     budgets : pandas.DataFrame
         From `compare_budgets`: distance_in_time; item is the target, seconds the budget.
     cost : pandas.DataFrame
         From `cost_of_search`: search_seconds; n is the size of the library.
+    beside : pandas.DataFrame
+        From `independent.compare`: independent; setting is "ours" or "best single note", model the measure.
     """
     rows = [
         {"setting": row["method"], "model": row["measure"], "item": row["target"], "seed": row["seed"],
@@ -377,6 +381,12 @@ def tidy_trials(
         {"setting": f"{row.players} players", "n": row.library, "quantity": "search_seconds", "value": row.seconds}
         for row in cost.itertuples()
     ]
+    rows += [
+        {"setting": name, "model": row["measure"], "item": row["target"], "quantity": "independent",
+         "value": row[column]}
+        for row in beside.to_dict("records")
+        for name, column in (("ours", "ours"), ("best single note", "single"))
+    ]  # fmt: skip
     common = {"experiment": experiment, "data": data, "device": device, "profile": profile}
     empty = dict.fromkeys(COLUMNS, "") | {"n": 0, "seed": 0, "n_classes": 0, "train_mixtures": 0, "test_mixtures": 0,
                                           "epochs": 0, "seconds": 0.0}  # fmt: skip

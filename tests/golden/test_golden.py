@@ -102,7 +102,7 @@ def orchestrations(notes, folder):
     """Distances and notes of small searches of two targets, and hashes of one solution's files."""
     found = {}
     for name, sound in targets().items():
-        for distance in ("partials", "mel"):
+        for distance in ("combined", "mel"):
             solutions = do.orchestrate(
                 sound, notes, "Fl Ob Hn Vn Vc", sample_rate=44_100, distance=distance, solutions=2, evaluations=3000
             )

@@ -35,7 +35,7 @@ def test_true_notes_win_under_the_default_and_not_under_the_follow_ups(tiny_libr
     cases = make_cases(tiny_library, classes, parts, sizes=(2, 3), count=24)
     assert [len(each) for each in cases] == [12, 12]
     assert all(set(each.indices.flatten().tolist()) <= set(parts.test.tolist()) for each in cases)
-    ours, theirs = (verdict(judge(DISTANCES[n], cases, parts.train)) for n in ("partials", "asymmetric_excess"))
+    ours, theirs = (verdict(judge(DISTANCES[n], cases, parts.train)) for n in ("combined", "asymmetric_excess"))
     assert list(ours.columns) == [*ALTERNATIVES, "all", "cases"]
     assert ours["cases"].tolist() == [12, 12, 24]
     assert ours.loc["all N", "single"] >= 0.9
@@ -82,16 +82,18 @@ def test_recovery_compares_methods_cost_and_figure(tiny_library, pools, cache, t
     assert cost["library"].tolist() == [50, 300]
     assert cost["megabytes"].iloc[1] == pytest.approx(cost["megabytes"].iloc[0] * 301 / 51)
     verdicts = {"partials": pd.DataFrame({"single": [0.9], "all": [0.8], "cases": [10]}, index=["all N"])}
-    heard = sound_of(methods, tiny_library, "Fl Vn", target="car horn", measure="partials", method="ours")
+    audio = sound_of(methods, tiny_library, "Fl Vn", target="car horn", measure="partials", method="ours")
     expected = methods.set_index("method").loc["ours", "distance"]
-    assert float(measure(targets["car horn"], torch.from_numpy(heard)[None])[0]) == pytest.approx(expected, rel=1e-3)
+    assert float(measure(targets["car horn"], torch.from_numpy(audio)[None])[0]) == pytest.approx(expected, rel=1e-3)
     methods = pd.concat([methods, methods[methods["method"] == "ours"].assign(method="plain genetic")])
+    beside = pd.DataFrame([{"target": "car horn", "measure": "log-mel", "ours": 0.5, "single": 0.75, "notes": 3}])
     table = tidy_trials(
-        "08_orchestrate_a_target", data="tiny", profile="quick", device="CPU", methods=methods, verdicts=verdicts,
-        recovery={"in the library": found}, budgets=budgets, cost=cost,
+        "09_comparing_searches", data="tiny", profile="quick", device="CPU", methods=methods, verdicts=verdicts,
+        recovery={"in the library": found}, budgets=budgets, cost=cost, beside=beside,
     )  # fmt: skip
-    table.to_csv(tmp_path / "08_orchestrate_a_target.csv", index=False)
-    (picture,) = gallery.redraw(["08_orchestrate_a_target"], tmp_path)
+    assert table.loc[table["quantity"] == "independent", "value"].tolist() == [0.5, 0.75]
+    table.to_csv(tmp_path / "09_comparing_searches.csv", index=False)
+    (picture,) = gallery.redraw(["09_comparing_searches"], tmp_path)
     assert picture.stat().st_size > 10_000
 
 

@@ -9,7 +9,7 @@ import torch
 from tones import harmonic_tone
 
 from deeporch.orchestration.distances import DISTANCES, MULTI_RESOLUTION, distance, get_distance, partials
-from deeporch.orchestration.spectra import EDGES, Bands, Resolutions, Spectrum, covered
+from deeporch.orchestration.spectra import EDGES, Bands, Resolutions, Spectrum, covered, sustained
 
 RATE = 44_100
 
@@ -145,11 +145,40 @@ def test_several_resolutions_are_the_weighted_mean_of_each(sounds):
         assert found == pytest.approx(np.average(angles, weights=(1, 0.5, 1)), rel=2e-3)
 
 
+def test_the_default_is_partials_loudness_and_level(sounds):
+    measure = DISTANCES["combined"]
+    target, *candidates = padded(*sounds)
+    for sound in candidates:
+        (fine, colour), (fines, colours) = (
+            [slow_bands(x, part) for part in measure.energy.parts] for x in (target, sound)
+        )
+        colour, colours = (np.stack([x[:1].sum(0), x[1:].sum(0)]) for x in (colour, colours))  # attack and rest
+        t, s = colour.ravel() ** 0.25, colours.ravel() ** 0.25
+        loudness = 1 - (t @ s) / np.sqrt((t @ t) * (s @ s))
+        level = np.mean(np.abs(slow_decibels(colour) - slow_decibels(colours)))
+        found = float(measure(sounds[0], torch.from_numpy(sound)[None].float())[0])
+        assert found == pytest.approx(reference_partials(fine, fines) + loudness + level / 20, rel=2e-3)
+
+
+def test_held_notes_keep_their_power(cache):
+    """A recording of 0.8 s held for 2 s has, in each slot, the power of what there is after the attack."""
+    power = np.array([5.0, 1.0, 2.0, 3.0, 2.0])  # in slots up to 0.1, 0.2, 0.3, 0.5 and 0.75 s
+    edges = np.array(EDGES[: 8 + 1])
+    energy = torch.zeros(2, 8, 1)
+    energy[:, :5, 0] = torch.from_numpy(power * np.diff(edges)[:5])
+    held = sustained(energy, np.array([0.8, np.inf]), 2.0)
+    mean = (power[1:4] * np.diff(edges)[1:4]).sum() / (edges[4] - edges[1])  # the last one may die away
+    expected = [*(power * np.diff(edges)[:5])[:4], *(mean * np.diff(edges)[4:])]
+    np.testing.assert_allclose(held[0, :, 0], expected, rtol=1e-5)
+    assert torch.equal(held[1], energy[1])
+    assert torch.equal(sustained(energy, np.array([2.0, 3.0]), 2.0), energy)
+
+
 @pytest.mark.parametrize(
     ("options", "reference"),
     [({"roots": 1}, {"power": 0.5}), ({"around": False}, {"around": 0}), ({"group": 6}, {"group": 6})],
 )
-def test_each_part_of_the_default_can_be_left_out(sounds, options, reference):
+def test_each_part_of_partials_can_be_left_out(sounds, options, reference):
     measure = DISTANCES["partials"]
     target, near, _ = padded(*sounds)
     expected = reference_partials(*(slow_bands(x, measure.energy) for x in (target, near)), **reference)
@@ -229,5 +258,5 @@ def test_distance_of_arrays_at_any_rate(sounds):
 
 
 def test_an_unknown_distance_names_the_near_ones():
-    with pytest.raises(ValueError, match=r"Unknown distance 'cosin': did you mean 'cosine'\?"):
+    with pytest.raises(ValueError, match=r"Unknown distance 'cosin': did you mean 'cosine'"):
         get_distance("cosin")

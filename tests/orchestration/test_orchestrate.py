@@ -8,8 +8,12 @@ import soundfile
 import torch
 
 import deeporch as do
+from deeporch.notes.library import NoteLibrary
 from deeporch.orchestration.distances import DISTANCES
-from deeporch.orchestration.orchestrate import orchestrate
+from deeporch.orchestration.orchestra import as_it_sounds
+from deeporch.orchestration.orchestrate import EARNED, orchestrate
+from deeporch.orchestration.selection import counted
+from deeporch.orchestration.solution import SolutionNote
 from deeporch.orchestration.target import cents_off, find_partials
 
 RATE = 44_100
@@ -38,15 +42,15 @@ def test_solutions_are_ranked_distinct_and_what_was_played_wins(tiny_library, so
     found = orchestrate(sound, tiny_library, ORCHESTRA, sample_rate=RATE, **QUICK)
     assert len(found) == 3
     assert names(found[0]) >= {"Fl E4", "Hn A#4"}
-    costs = [each.distance * 1.01 ** len(each.notes) for each in found]
-    assert costs == sorted(costs)
+    distances = [each.distance for each in found]
+    assert distances == sorted(distances)
     assert len({frozenset(names(each)) for each in found}) == 3
     assert found[0].orchestra == tuple(ORCHESTRA.split())
     assert found[0].seconds == pytest.approx(1.0, abs=0.02)
-    for each in found:  # the distance is that of what is heard
-        heard = torch.from_numpy(each.render())[None]
-        begin = len(sound) - heard.shape[1]
-        expected = float(DISTANCES["partials"](sound[begin:], heard)[0])
+    for each in found:  # the distance is that of its sound, with what its notes cost
+        audio = torch.from_numpy(each.render())[None]
+        begin = len(sound) - audio.shape[1]
+        expected = float(DISTANCES["combined"](sound[begin:], audio)[0]) * (1 + EARNED) ** counted(each.notes)
         assert each.distance == pytest.approx(expected, abs=0.02)
 
 
@@ -146,6 +150,9 @@ def test_silent_or_broken_targets_are_told_apart(tiny_library, cache, tmp_path):
         ({"seconds": 0.0}, r"nothing to search with: seconds must be more than 0, but is 0\.0"),
         ({"distance": "cosinus"}, "Unknown distance 'cosinus': did you mean 'cosine'"),
         ({"solutions": 0}, "solutions must lie between 1 and"),
+        ({"note_cost": float("nan")}, "note_cost must lie between 0 and 10, but is nan"),
+        ({"note_cost": -5.0}, "note_cost must lie between 0 and 10, but is -5"),
+        ({"min_notes": 5, "pitches": "C4", "fixed": ["Vc C9"]}, "The fixed note 'Vc C9'"),
         ({"min_notes": 7}, "min_notes must lie between 1 and 6"),
         ({"max_notes": 0}, "max_notes must lie between 1 and 6"),
         ({"partial_filter": 1.5}, "partial_filter must lie between 0 and 1"),
@@ -170,6 +177,85 @@ def test_an_interrupted_search_returns_what_it_found(tiny_library, sound):
         found = orchestrate(sound, tiny_library, ORCHESTRA, sample_rate=RATE, **options)
         assert 1 <= len(found) <= 5
         assert all(np.isfinite(each.distance) and each.notes for each in found)
+
+
+@pytest.mark.parametrize("options", [{"seconds": 0.05}, {"evaluations": 1}, {"evaluations": 10, "max_notes": 3}])
+def test_a_small_budget_keeps_the_fewest_notes(tiny_library, sound, options):
+    for each in orchestrate(sound, tiny_library, ORCHESTRA, sample_rate=RATE, min_notes=3, **options):
+        assert len(each.notes) >= 3
+
+
+def test_every_segment_gets_an_answer_before_any_gets_its_second(tiny_library, cache):
+    pitches = ("C4", "E4", "G4", "B4")
+    parts = [tiny_library.audio[row(tiny_library, "Vn", pitch), : RATE // 2].float() for pitch in pitches * 3]
+    begins = [0.5 * k for k in range(1, 12)]
+    (best,) = orchestrate(
+        torch.cat(parts), tiny_library, "Fl Vn", sample_rate=RATE, segments=begins, evaluations=12, solutions=1
+    )
+    covered = [any(n.onset <= t + 0.1 < n.onset + n.duration for n in best.notes) for t in (0.0, *begins)]
+    assert all(covered)
+    counts = []
+    orchestrate(
+        torch.cat(parts), tiny_library, "Fl Vn", sample_rate=RATE, segments=begins, evaluations=400, solutions=1,
+        progress=lambda evaluations, best, fraction: counts.append(evaluations),
+    )  # fmt: skip
+    assert counts[:12] == list(range(1, 13))  # a sketch of each, at the cost of one evaluation
+
+
+def test_a_held_sound_is_one_chord_however_long(tiny_library, cache):
+    time = np.arange(6 * RATE) / RATE
+    sound = sum(np.sin(2 * np.pi * 261.6 * k * time) / k for k in range(1, 6)).astype(np.float32)
+    for solution in orchestrate(sound, tiny_library, ORCHESTRA, sample_rate=RATE, **QUICK):
+        assert len(solution.notes) <= len(ORCHESTRA.split())
+        assert {(note.onset, round(note.duration, 1)) for note in solution.notes} == {(0.0, 6.0)}
+
+
+def test_dynamics_follow_the_level_of_a_target_that_changes(tiny_library, cache):
+    loud, soft = (
+        tiny_library.audio[row(tiny_library, "Vn", pitch, "ff"), : RATE // 2].float() for pitch in ("C4", "G4")
+    )
+    sound = torch.cat([loud, 0.05 * soft])
+    (best,) = orchestrate(sound, tiny_library, "Vn", sample_rate=RATE, segments=[0.5], **QUICK | {"solutions": 1})
+    first, second = sorted(best.notes, key=lambda note: note.onset)
+    assert (first.pitch, second.pitch) == ("C4", "G4")
+    stem = best.render()
+    levels = [float(np.square(part).mean()) for part in (stem[2000:20_000], stem[24_000:42_000])]
+    assert 10 * np.log10(levels[0] / levels[1]) > 15
+
+
+def test_a_lone_partial_is_one_note(tiny_library, cache):
+    sine = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE).astype(np.float32)
+    best = orchestrate(sine, tiny_library, ORCHESTRA, sample_rate=RATE, **QUICK)[0]
+    assert [note.pitch for note in best.notes] == ["A4"]
+
+
+def test_a_note_beside_another_counts_as_three(tiny_library):
+    def note(midi, onset=0.0):
+        return SolutionNote(0, 0, "Fl", "?", midi, "mf", onset=onset, duration=1.0)
+
+    assert counted([note(60), note(62), note(74)]) == 3
+    assert counted([note(60), note(60), note(61)]) == 7
+    assert counted([note(60), note(60, 1.0)]) == 2  # one after the other
+
+
+def test_a_note_of_the_library_is_that_note(tiny_library, cache):
+    for instrument, pitch in (("Ob", "D4"), ("Hn", "G4")):
+        sound = tiny_library.sound(row(tiny_library, instrument, pitch)).float()
+        best = orchestrate(sound, tiny_library, ORCHESTRA, sample_rate=RATE, **QUICK)[0]
+        assert names(best) == {f"{instrument} {pitch}"}
+        assert len(best.notes) == 1
+
+
+def test_misnamed_recordings_are_taken_as_they_sound(tiny_library):
+    table = tiny_library.table.assign(
+        instrument="Tbn", dynamic="f", length="1", take="1", named=tiny_library.table["pitch"]
+    )
+    named = NoteLibrary(table, tiny_library.audio, name="philharmonia", key="named")
+    heard = as_it_sounds(named)  # a trombone's f from E3 on is named an octave too high
+    assert (heard.table["midi"] == table["midi"] - 12).all()
+    assert (heard.table["take"] == "1 (" + table["named"] + ")").all()
+    assert as_it_sounds(heard) is heard
+    assert as_it_sounds(tiny_library) is tiny_library
 
 
 def test_the_package_offers_it():

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deeporch.orchestration.solution import Solution, SolutionNote, note_audio
+from deeporch.orchestration.solution import Solution, SolutionNote, hard_to_play, note_audio
 
 RATE = 44_100
 
@@ -149,3 +149,37 @@ def test_what_cannot_be_is_one_sentence(library):
             make(library, dataclasses.replace(flute, **change))
     with pytest.raises(ValueError, match=r"A solution lasts longer than 0 s, but seconds is 0\."):
         make(library, seconds=0)
+
+
+def test_quality_is_a_share_of_the_best_single_notes_distance(tiny_library):
+    solution = Solution((SolutionNote.of(tiny_library, 0, 0),), ("Fl",), tiny_library, 0.2, "combined", 1.0)
+    assert solution.quality == ""
+    assert dataclasses.replace(solution, distance=0.01, single=0.01).quality.startswith("very close")
+    assert dataclasses.replace(solution, single=0.5).quality == "close: 40% of the best single note's distance"
+    assert dataclasses.replace(solution, single=0.2).quality == "far: 100% of the best single note's distance"
+
+
+def test_what_leaves_too_little_time_is_told():
+    def note(instrument, midi, onset, duration, player=0):
+        return SolutionNote(0, player, instrument, f"m{midi}", midi, "mf", onset=onset, duration=duration)
+
+    players = ("Fl|Picc", "Vn")
+    easy = [
+        note("Fl", 60, 0.0, 1.0),
+        note("Fl", 74, 1.0, 1.0),
+        note("Picc", 80, 6.0, 1.0),
+        note("Vn", 60, 0.0, 40.0, 1),
+    ]
+    assert hard_to_play(easy, players) == []
+    hard = [
+        note("Fl", 60, 0.0, 0.05),
+        note("Fl", 62, 0.05, 0.2),
+        note("Fl", 80, 0.25, 20.0),
+        note("Picc", 80, 21.0, 1.0),
+    ]
+    told = hard_to_play(hard, players)
+    assert [
+        any(part in each for each in told)
+        for part in ("0.05 s after", "18 semitones within 0.20 s", "20 s in one breath", "0.8 s to change")
+    ] == 4 * [True]
+    assert len(told) == 4

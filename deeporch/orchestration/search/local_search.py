@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from .genetic import random_assignments, repaired
-from .problem import OutOfBudget, Screen, Task
-from .pursuit import BY_FIT, GAIN, PURSUED, RUNNERS_UP, _compare, pursue
+from .pursuit import BY_FIT, GAIN, NONE, PURSUED, RUNNERS_UP, compare, pursue
+from .state import OutOfBudget, Screen, SearchState
 
 ROUGHLY = Screen(best=6, drawn=4, rough=True)  # which of a player's notes are compared, beside those that were before
 STARTS = 3  # assignments drawn at random that a search begins with, beside what it pursues
@@ -15,149 +15,129 @@ CROSSED = 0.3  # share of the times in which two of them are crossed, and not th
 PATIENCE = 60  # times without a gain after which the search ends
 
 
-def refine(task: Task, assignment: torch.Tensor, *, screen: Screen | None = BY_FIT) -> tuple[torch.Tensor, float]:
+def refine(
+    state: SearchState, assignment: torch.Tensor, *, screen: Screen | None = BY_FIT
+) -> tuple[torch.Tensor, float]:
     """Give one player after the other his best note, or a rest, until no exchange helps: coordinate descent.
 
-    Parameters
-    ----------
-    task : Task
-        What is searched; the result is kept there.
-    assignment : torch.Tensor
-        Where to begin.
-    screen : Screen, optional
-        Which notes of a player are compared at each step; None: all.
-
-    Returns
-    -------
-    assignment : torch.Tensor
-    score : float
-        Distance with the cost of its notes.
+    Notes of a player are screened at each step; without a screen all are compared. Returns the assignment and its
+    score; the result is kept in the state.
     """
     assignment = assignment.clone()
-    score = float(task.score(task.mixture(assignment)[None], task.cost(assignment))[0])
-    task.keep(assignment, score)
-    players = [p for p, choices in enumerate(task.choices) if len(choices)]
+    score = state.score_of(assignment)
+    state.keep(assignment, score)
+    players = [p for p, choices in enumerate(state.problem.choices) if len(choices)]
     idle, turn = 0, 0
-    order = [players[i] for i in torch.randperm(len(players), generator=task.generator).tolist()]
+    order = [players[i] for i in torch.randperm(len(players), generator=state.generator).tolist()]
     while idle < len(players):
         p = order[turn % len(order)]
         turn, idle = turn + 1, idle + 1
-        options, others, scores = exchanges(task, assignment, p, screen=screen)
+        options, others, scores = exchanges(state, assignment, p, screen=screen)
         if not len(options):
             continue
         best = int(scores.argmin())
         for i in scores.topk(min(RUNNERS_UP, len(scores)), largest=False).indices.tolist():
             others[p] = options[i]
-            task.keep(others, float(scores[i]))
+            state.keep(others, float(scores[i]))
         if scores[best] < score - GAIN and options[best] != assignment[p]:
             assignment[p], score, idle = options[best], float(scores[best]), 1
     return assignment, score
 
 
 def exchanges(
-    task: Task, assignment: torch.Tensor, player: int, *, screen: Screen | None = BY_FIT
+    state: SearchState, assignment: torch.Tensor, player: int, *, screen: Screen | None = BY_FIT
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Compare what a player might play instead, or rest, with the target.
+    """Compare what a player might play instead, or (if that is allowed) rest, with the target.
 
-    Returns
-    -------
-    options : torch.Tensor
-        [options]: notes, and `rest` if that is allowed.
-    others : torch.Tensor
-        The assignment without the player.
-    scores : torch.Tensor
-        [options]
+    Returns options, the assignment without the player, and scores [options].
     """
     others = assignment.clone()
-    others[player] = task.rest
-    count = int((others != task.rest).sum())
-    options, scores = torch.empty(0, dtype=torch.long), torch.empty(0)
-    if count < task.max_notes:
-        _, options, scores = _compare(task, others, [player], screen)
-    if player not in task.must_play and count and count >= task.min_notes:
-        options = torch.cat([options, torch.tensor([task.rest])])
-        scores = torch.cat([scores, _known_or_scored(task, others)])
+    others[player] = state.problem.rest
+    count = int((others != state.problem.rest).sum())
+    options, scores = NONE, torch.empty(0)
+    if count < state.problem.max_notes:
+        _, options, scores = compare(state, others, [player], screen)
+    if player not in state.problem.must_play and count and count >= state.problem.min_notes:
+        options = torch.cat([options, torch.tensor([state.problem.rest])])
+        scores = torch.cat([scores, _known_or_scored(state, others)])
     return options, others, scores
 
 
-def _known_or_scored(task: Task, others: torch.Tensor) -> torch.Tensor:
+def _known_or_scored(state: SearchState, others: torch.Tensor) -> torch.Tensor:
     """Return the score [1] of an assignment, looked up if it is known."""
-    known = task.tried(others)
+    known = state.tried(others)
     if not known:
-        known[task.rest] = float(task.score(task.mixture(others)[None], task.cost(others))[0])
-    return torch.tensor([known[task.rest]])
+        known[state.problem.rest] = state.score_of(others)
+    return torch.tensor([known[state.problem.rest]])
 
 
-def disturb(task: Task, assignment: torch.Tensor, notes: int) -> torch.Tensor:
+def disturb(state: SearchState, assignment: torch.Tensor, notes: int) -> torch.Tensor:
     """Return an assignment in which some players rest, and one of them has another note, drawn at random."""
-    playing = (assignment != task.rest).nonzero().flatten()
-    drop = playing[torch.randperm(len(playing), generator=task.generator)[:notes]]
+    playing = (assignment != state.problem.rest).nonzero().flatten()
+    drop = playing[torch.randperm(len(playing), generator=state.generator)[:notes]]
     others = assignment.clone()
-    others[drop] = task.rest
-    able = [p for p, choices in enumerate(task.choices) if len(choices) and others[p] == task.rest]
-    if able and int((others != task.rest).sum()) < task.max_notes:
-        p = able[int(torch.randint(len(able), (1,), generator=task.generator))]
-        options = task.choices[p][~torch.isin(task.choices[p], torch.cat([others, assignment[p : p + 1]]))]
+    others[drop] = state.problem.rest
+    able = [p for p, choices in enumerate(state.problem.choices) if len(choices) and others[p] == state.problem.rest]
+    if able and int((others != state.problem.rest).sum()) < state.problem.max_notes:
+        p = able[int(torch.randint(len(able), (1,), generator=state.generator))]
+        options = state.problem.choices[p][
+            ~torch.isin(state.problem.choices[p], torch.cat([others, assignment[p : p + 1]]))
+        ]
         if len(options):
-            others[p] = options[int(torch.randint(len(options), (1,), generator=task.generator))]
+            others[p] = options[int(torch.randint(len(options), (1,), generator=state.generator))]
     return others
 
 
-def cross(task: Task, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def cross(state: SearchState, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Return an assignment in which each player has what he has in one or in the other, as chance decides."""
-    first = torch.rand(len(one), generator=task.generator) < 0.5
-    return repaired(task, torch.where(first, one, other)[None])[0]
+    first = torch.rand(len(one), generator=state.generator) < 0.5
+    return repaired(state, torch.where(first, one, other)[None])[0]
 
 
-def explore(task: Task, *, patience: int = PATIENCE) -> None:
+def explore(state: SearchState, *, patience: int = PATIENCE) -> None:
     """Refine several starts, then cross or disturb the best and refine again, until the budget is spent.
 
-    A memetic algorithm [1]_ of few solutions, most of whose children are those of an iterated local search [2]_: the
-    best one, disturbed. It starts from what pursuit finds and from notes drawn at random, since pursuit leads into the
-    same dead end every time. Each refinement screens notes by their fit or by rough comparisons, as chance decides:
-    one wanders, the other descends. After `patience` children in a row that gained nothing all notes of all players
-    are compared, once. All that was found is kept in the task.
-
-    References
-    ----------
-    .. [1] P. Moscato, On evolution, search, optimization, genetic algorithms and martial arts: towards memetic
-       algorithms, Caltech Concurrent Computation Program, 1989.
-    .. [2] H. R. Lourenço, O. C. Martin, T. Stützle, Iterated local search, in Handbook of Metaheuristics, 2003.
+    A memetic algorithm (P. Moscato, Caltech Concurrent Computation Program, 1989) of few solutions, most of whose
+    children are those of an iterated local search (H. R. Lourenço, O. C. Martin, T. Stützle, Handbook of
+    Metaheuristics, 2003): the best one, disturbed. It starts from what pursuit finds and from notes drawn at random,
+    since pursuit leads into the same dead end every time. Each refinement screens notes by their fit or by rough
+    comparisons, as chance decides: one wanders, the other descends. After `patience` children in a row that gained
+    nothing all notes of all players are compared, once. All that was found is kept in the state.
     """
     pool: list[tuple[torch.Tensor, float]] = []
     try:
-        drawn = (repaired(task, random_assignments(task, 1, 0.5))[0] for _ in range(STARTS))
-        for start in (pursue(task), *drawn):
-            _join(pool, refine(task, start, screen=_screen(task)))
+        drawn = (repaired(state, random_assignments(state, 1, 0.5))[0] for _ in range(STARTS))
+        for start in (pursue(state), *drawn):
+            _join(pool, refine(state, start, screen=_screen(state)))
         idle, thorough = 0, False
         while idle < patience or not thorough:
             best = pool[0][1]
             if idle >= patience:
                 thorough = True
-                _join(pool, refine(task, pool[0][0], screen=None))
+                _join(pool, refine(state, pool[0][0], screen=None))
             else:
-                _join(pool, _child(task, pool))
+                _join(pool, _child(state, pool))
             idle = 0 if pool[0][1] < best - GAIN else idle + 1
     except OutOfBudget:
         return
 
 
-def _screen(task: Task) -> Screen:
+def _screen(state: SearchState) -> Screen:
     """Return one of two, drawn."""
-    return ROUGHLY if torch.rand(1, generator=task.generator) < 0.5 else BY_FIT
+    return ROUGHLY if torch.rand(1, generator=state.generator) < 0.5 else BY_FIT
 
 
-def _child(task: Task, pool: list[tuple[torch.Tensor, float]]) -> tuple[torch.Tensor, float]:
+def _child(state: SearchState, pool: list[tuple[torch.Tensor, float]]) -> tuple[torch.Tensor, float]:
     """Cross two of the pool or disturb its best, and refine what that gives."""
-    screen = _screen(task)
-    if len(pool) > 1 and torch.rand(1, generator=task.generator) < CROSSED:
-        one, other = torch.randperm(len(pool), generator=task.generator)[:2].tolist()
-        child = cross(task, pool[one][0], pool[other][0])
+    screen = _screen(state)
+    if len(pool) > 1 and torch.rand(1, generator=state.generator) < CROSSED:
+        one, other = torch.randperm(len(pool), generator=state.generator)[:2].tolist()
+        child = cross(state, pool[one][0], pool[other][0])
     else:
-        child = disturb(task, pool[0][0], 1 + int(torch.randint(3, (1,), generator=task.generator)))
-        if torch.rand(1, generator=task.generator) < PURSUED:
-            child = pursue(task, child, screen=screen)
-    return refine(task, child, screen=screen)
+        child = disturb(state, pool[0][0], 1 + int(torch.randint(3, (1,), generator=state.generator)))
+        if torch.rand(1, generator=state.generator) < PURSUED:
+            child = pursue(state, child, screen=screen)
+    return refine(state, child, screen=screen)
 
 
 def _join(pool: list[tuple[torch.Tensor, float]], found: tuple[torch.Tensor, float]) -> None:
