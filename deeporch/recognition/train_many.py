@@ -190,8 +190,9 @@ def calibrate_parts(
             classes = model.classes.on(library)
             pool = torch.nonzero(classes.of_note >= 0).flatten()[half::2]
             most = min(10, library.table["instrument"].iloc[pool.tolist()].nunique())
-            mixtures = VariedMixtures(library, classes, n=(1, most), size=size, seed=seed + number, pool=pool)
-            for which in torch.arange(size).split(64):
+            count = size if most > 1 else min(size, len(pool))
+            mixtures = VariedMixtures(library, classes, n=(1, most), size=count, seed=seed + number, pool=pool)
+            for which in torch.arange(len(mixtures)).split(64):
                 with torch.inference_mode():
                     evidence = model.evidence(model.features.of(mixtures, which))
                 target = mixtures.targets(which)
