@@ -20,7 +20,7 @@ from .notes.instruments import dynamic_order
 from .util.checks import check_choice
 
 if TYPE_CHECKING:
-    from .recognition.recognizer import Heard, Recognizer
+    from .recognition.recognizer import Heard
 
 EXAMPLES = Path(__file__).parent / "examples"  # sounds that ship
 ORCHESTRA = "Fl Fl Ob ClBb|BClBb Bn Hn TpC Tbn Vn Va Vc Cb"
@@ -174,7 +174,9 @@ def _recognize(options: argparse.Namespace) -> int:
 
     recognizer, found, failed = Recognizer.load(options.checkpoint), {}, 0
     if options.over_time or options.explain:
-        return _recognize_more(recognizer, options)
+        from .recognition import transcription
+
+        return transcription.command(recognizer, options)
     for file in options.files:
         try:
             notes = recognizer.predict(file, n=options.n)
@@ -213,36 +215,17 @@ def answer_lines(file: str, notes: Sequence[Heard], rest: Sequence[Heard] = ()) 
     return lines
 
 
-def _recognize_more(recognizer: Recognizer, options: argparse.Namespace) -> int:
-    """Print what is known by pitch, or the notes with begin and end; write the latter if a folder is given."""
-    from .recognition.transcription import save_csv, save_midi
-
-    folder = _writable(options.output) if options.output else None
-    for file in options.files:
-        if options.explain:
-            print("\n".join([file, *(f"  {answer}" for answer in recognizer.explain(file, n=options.n))]))
-        else:
-            notes = recognizer.predict_over_time(file)
-            print(f"{file}\n{notes.round(2).to_string(index=False)}")
-            if folder:
-                paths = [
-                    save(notes, folder / f"{Path(file).stem}.{suffix}")
-                    for save, suffix in ((save_csv, "csv"), (save_midi, "mid"))
-                ]
-                print(f"written: {', '.join(map(str, paths))}")
-    return 0
-
-
 def _export_options(add: Callable) -> None:
     add("output", metavar="FILE", help="the .onnx file to write; a .json beside it says what goes in and out")
     add("--checkpoint", default="orchestra", help="a .safetensors file, or the name of a network that ships")
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .export.onnx import to_onnx
+    from .models.checkpoints import export_onnx
     from .recognition.recognizer import Recognizer
 
-    print(f"written: {to_onnx(Recognizer.load(options.checkpoint), options.output)}")
+    recognizer = Recognizer.load(options.checkpoint)
+    print(f"written: {export_onnx(options.output, recognizer.model, recognizer.calibration.to_dict())}")
     return 0
 
 

@@ -17,6 +17,8 @@ from ..util.files import atomic_path, write_text
 from ..util.progress import progress
 
 if TYPE_CHECKING:
+    import argparse
+
     from .recognizer import Recognizer
 
 COLUMNS = ("begin", "end", "instrument", "pitch", "midi", "probability")
@@ -109,3 +111,19 @@ def save_csv(notes: pd.DataFrame, path: str | Path) -> Path:
     """Write a table of notes as CSV, times in seconds."""
     write_text(Path(path), notes.round(4).to_csv(index=False))
     return Path(path)
+
+
+def command(recognizer: Recognizer, options: argparse.Namespace) -> int:
+    """Print what is known by pitch, or the notes with begin and end; write the latter if a folder is given."""
+    folder = Path(options.output) if options.output else None
+    for file in options.files:
+        if options.explain:
+            print("\n".join([file, *(f"  {answer}" for answer in recognizer.explain(file, n=options.n))]))
+            continue
+        notes = recognizer.predict_over_time(file)
+        print(f"{file}\n{notes.round(2).to_string(index=False)}")
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            paths = [folder / f"{Path(file).stem}.{suffix}" for suffix in ("csv", "mid")]
+            print(f"written: {save_csv(notes, paths[0])}, {save_midi(notes, paths[1])}")
+    return 0
