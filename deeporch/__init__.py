@@ -13,7 +13,7 @@ one breath::
     model = do.build("cnn", classes, features="mel128")
     history = do.fit(model, train, test, epochs=10)
     scores = do.evaluate(model, test)                       # top-N recall, k of N, exact match, per instrument
-    recognizer = do.Recognizer.load("philharmonia")         # a trained network; n=None: it decides how many notes
+    recognizer = do.Recognizer.load("orchestra")            # a trained network; n=None: it decides how many notes
     recognizer.predict("chord.wav", n=3)                    # ranked [(instrument, pitch, probability)]
 
 Data flows one way: sources -> library -> mixtures -> features -> models -> training -> metrics -> results -> plots.

@@ -108,6 +108,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _train_options(add: Callable) -> None:
+    add("--libraries", nargs="+", metavar="LABEL=SOURCE:ROOT", help="several: one network for all of them")
+    add("--leave-out", nargs="+", default=(), metavar="LABEL", help="of --libraries: only to test on")
     add("--library", default="default", help="soundfont, philharmonia, … (default: $DEEPORCH_LIBRARY, or soundfont)")
     add("--root", help="folder of its recordings")
     add("--also", metavar="LIBRARY", help="a second library to train on, where $DEEPORCH_…_ROOT says")
@@ -134,14 +136,14 @@ def _train_options(add: Callable) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from .parallel import check_processes, is_loss_of_another, launch
-    from .recognition import train
+    from .recognition import train, train_many
 
     _track(options.tensorboard)
     if options.processes != 1 and "RANK" not in os.environ:
         check_processes(options.processes, options.device)
         return launch(["-m", "deeporch", *options.arguments], options.processes, options.device)
     try:
-        return train.command(options)
+        return (train_many if options.libraries else train).command(options)
     except RuntimeError as error:
         if is_loss_of_another(error):
             return 3  # the process that started both tells
@@ -160,7 +162,10 @@ def _track(folder: str | None) -> None:
 def _recognize_options(add: Callable) -> None:
     add("files", nargs="+", metavar="FILE", help="sound files of any length")
     add("-n", type=int, help="how many notes there are (default: it decides)")
-    add("--checkpoint", default="philharmonia", help="a .safetensors file, or the name of a network that ships")
+    add("--checkpoint", default="orchestra", help="a .safetensors file, or the name of a network that ships")
+    add("--explain", action="store_true", help="by pitch: the group of instruments, and the instruments")
+    add("--over-time", action="store_true", help="notes with begin and end, of recordings longer than a note")
+    add("-o", "--output", metavar="DIR", help="with --over-time: write each table there as CSV and MIDI")
     add("--json", action="store_true", help="print JSON")
 
 
@@ -168,6 +173,10 @@ def _recognize(options: argparse.Namespace) -> int:
     from .recognition.recognizer import Recognizer
 
     recognizer, found, failed = Recognizer.load(options.checkpoint), {}, 0
+    if options.over_time or options.explain:
+        from .recognition import transcription
+
+        return transcription.command(recognizer, options)
     for file in options.files:
         try:
             notes = recognizer.predict(file, n=options.n)
@@ -204,6 +213,20 @@ def answer_lines(file: str, notes: Sequence[Heard], rest: Sequence[Heard] = ()) 
         lines.append("  Unsure: the network has learned from other sounds than these, or there are more notes.")
         lines.append(f"  Next likely: {more}. Tell it how many notes there are with -n.")
     return lines
+
+
+def _export_options(add: Callable) -> None:
+    add("output", metavar="FILE", help="the .onnx file to write; a .json beside it says what goes in and out")
+    add("--checkpoint", default="orchestra", help="a .safetensors file, or the name of a network that ships")
+
+
+def _export(options: argparse.Namespace) -> int:
+    from .models.checkpoints import export_onnx
+    from .recognition.recognizer import Recognizer
+
+    recognizer = Recognizer.load(options.checkpoint)
+    print(f"written: {export_onnx(options.output, recognizer.model, recognizer.calibration.to_dict())}")
+    return 0
 
 
 # ---- orchestrate: a sound --------------------------------------------------------------------------------------------
@@ -436,6 +459,12 @@ COMMANDS = {
         "deeporch recognize chord.wav",
         _recognize_options,
         _recognize,
+    ),
+    "export-onnx": (
+        "Write a recognizer's network as ONNX.",
+        "deeporch export-onnx orchestra.onnx",
+        _export_options,
+        _export,
     ),
     "orchestrate": (
         "Find the notes of an orchestra that come closest to a sound.",

@@ -53,6 +53,36 @@ def top_n_recall(logits: torch.Tensor, targets: torch.Tensor) -> float:
     return hits(logits, targets).sum().item() / targets.sum().item()
 
 
+def recalls(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> dict[str, float]:
+    """Return the shares of notes, instruments, families and pitches that are right, when N is known.
+
+    Of N notes the N likeliest classes are the prediction. Its instruments (families) are compared with those that play,
+    each as often as it plays. Pitches are the first distinct ones of the ranking, as many as sound.
+
+    Parameters
+    ----------
+    logits, targets : torch.Tensor
+        [mixtures, classes], as of `top_n`.
+    classes : Classes
+        By note.
+    """
+    chosen, targets = top_n(logits, targets), targets.bool()
+    found = {"note": top_n_recall(logits, targets.float())}
+    names = classes.table["instrument"]
+    families = [INSTRUMENTS.get(name, (name, name))[1] for name in names]
+    for what, labels in (("instrument", names), ("family", families)):
+        group = one_hot(torch.from_numpy(pd.factorize(pd.Series(labels))[0]))
+        both = torch.minimum(chosen.long() @ group, targets.long() @ group)
+        found[what] = float(both.sum() / targets.sum())
+    midi = torch.tensor(classes.table["midi"].tolist())
+    pitch = one_hot(midi).bool()
+    best = torch.stack([logits.masked_fill(~column, -torch.inf).amax(1) for column in pitch.T if column.any()], 1)
+    playing = torch.stack([(targets & column).any(1) for column in pitch.T if column.any()], 1)
+    rank = best.argsort(1, descending=True).argsort(1)
+    right = (playing & (rank < playing.sum(1, keepdim=True))).sum(1) / playing.sum(1)
+    return found | {"pitch": float(right.mean())}
+
+
 def k_of_n(logits: torch.Tensor, targets: torch.Tensor) -> list[float]:
     """Return the share of mixtures with exactly k of N notes right, for k = 0 … N (the study's k/N accuracy)."""
     n = int(targets[0].sum())

@@ -14,6 +14,7 @@ from ..mixtures.classes import Classes
 from ..util.checks import check_choice
 from .cnn import CNN
 from .cnn_lstm_cnn import CNNLSTMCNN
+from .open_pitchnet import OpenPitchNet
 from .pitchnet import PitchNet
 from .resnet import ResNet
 
@@ -22,6 +23,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet": ResNet,
     "cnn_lstm_cnn": CNNLSTMCNN,
     "pitchnet": PitchNet,
+    "open_pitchnet": OpenPitchNet,
 }
 
 
@@ -58,7 +60,7 @@ def build(name: str, classes: Classes, *, features: str | Mel = "mel128", seed: 
     features = get_features(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        what = (features, classes) if make is PitchNet else (features.shape, len(classes))
+        what = (features, classes) if issubclass(make, PitchNet) else (features.shape, len(classes))
         model = make(*what, config)
     model.classes, model.features = classes, features
     model.card = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from safetensors.torch import save
 from torch import nn
 
 from ..mixtures.classes import Classes
-from ..util.files import user_path, write_bytes, write_text
+from ..util.files import atomic_path, user_path, write_bytes, write_text
 from .build import from_card
+
+OPSET = 17  # of ONNX
 
 
 def save_checkpoint(
@@ -145,3 +149,43 @@ def describe(thing: object) -> str:
     """Return what tells an augmentation or features from others in a training's card."""
     name = getattr(thing, "__qualname__", type(thing).__qualname__)
     return "" if thing is None else repr(thing) if is_dataclass(thing) else name
+
+
+def export_onnx(path: str | Path, model: nn.Module, calibration: dict[str, float]) -> Path:
+    """Write a network as ONNX, and beside it a JSON file that says what goes in and what its outputs mean.
+
+    Parameters
+    ----------
+    path : str or Path
+        The ``.onnx`` file. Its input ``features`` is float32 [batch, 1, bins, frames], any batch; its output ``logits``
+        [batch, classes]. The JSON has the settings of the features, the classes and the calibration.
+    model : torch.nn.Module
+        Made by `deeporch.build` or `load_checkpoint`.
+    calibration : dict
+        Of the network: probability = sigmoid(logit / temperature + offset).
+
+    Returns
+    -------
+    Path
+        The ``.onnx`` file.
+
+    Raises
+    ------
+    ValueError
+        If the package onnx is not installed.
+    """
+    if find_spec("onnx") is None:
+        raise ValueError("Exporting needs the package onnx: pip install onnx.")
+    path = Path(path)
+    path = path if path.suffix == ".onnx" else path.with_name(path.name + ".onnx")
+    example = torch.zeros(2, *model.features.shape)
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the older exporter needs no further package, and says that it is older
+        torch.onnx.export(
+            model, (example,), str(temporary), input_names=["features"], output_names=["logits"], dynamo=False,
+            opset_version=OPSET, dynamic_axes={"features": {0: "batch"}, "logits": {0: "batch"}},
+        )  # fmt: skip
+    card = {key: model.card[key] for key in ("model", "features", "classes")}
+    text = json.dumps(card | {"calibration": calibration}, indent=1, ensure_ascii=False)
+    write_text(path.with_suffix(".json"), text)
+    return path

@@ -167,8 +167,12 @@ class AlongPitch(nn.Conv1d):
         pitches = x.shape[2]
         beyond = pitches - 1 - self.kernel_size[0] // 2
         weight = functional.pad(self.weight[:, 0], (beyond, beyond))
-        matrix = weight.unfold(1, pitches, 1).flip(1)  # [channels, to, from]
-        return torch.baddbmm(self.bias[:, None, None], x.transpose(0, 1), matrix.mT).transpose(0, 1)
+        if torch.onnx.is_in_onnx_export():  # which knows no unfold of weights; its gradient is the quicker one
+            pitch = torch.arange(pitches)
+            matrix = weight[:, pitches - 1 - pitch[:, None] + pitch]
+        else:
+            matrix = weight.unfold(1, pitches, 1).flip(1)  # [channels, to, from]
+        return torch.baddbmm(self.bias[:, None, None], x.transpose(0, 1), matrix.transpose(1, 2)).transpose(0, 1)
 
 
 def grow(model: PitchNet, blocks: int, *, seed: int = 0) -> PitchNet:

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from ..models.checkpoints import load_checkpoint, read_card
+from ..models.open_pitchnet import Evidence, OpenPitchNet
 from ..notes.instruments import midi_to_pitch
 from ..util.audio import read_sound
 from ..util.files import user_path
+from .answers import PitchAnswer, answers
 from .calibration import Calibration
+from .transcription import transcribe
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"  # they ship with the package
-DEFAULT = "philharmonia"  # trained on real recordings
+DEFAULT = "orchestra"  # trained on many libraries
 SILENCE_DB = -50.0  # below the loudest window: windows in which there is no sound
 
 
@@ -38,6 +42,8 @@ class Recognizer:
         Made by `deeporch.build` or `deeporch.load_checkpoint`.
     calibration : Calibration, optional
         From logits to probabilities.
+    parts : dict, optional
+        Temperature and offset of an `OpenPitchNet`'s ``"pitch"`` and ``"instrument"`` logits.
 
     Attributes
     ----------
@@ -52,10 +58,13 @@ class Recognizer:
     [Heard(instrument='Vn', pitch='C4', probability=0.98), …]
     """
 
-    def __init__(self, model: nn.Module, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, calibration: Calibration | None = None, *, parts: dict[str, list[float]] | None = None
+    ) -> None:
         self.model = model.eval()
         self.features: Callable[[torch.Tensor], torch.Tensor] = model.features
         self.calibration = calibration or Calibration()
+        self.parts = {"pitch": [1.0, 0.0], "instrument": [1.0, 0.0]} | (parts or {})
 
     @classmethod
     def load(cls, path: str | Path) -> Recognizer:
@@ -72,7 +81,8 @@ class Recognizer:
             If there is none, or it is no checkpoint.
         """
         path = find_checkpoint(path)
-        return cls(load_checkpoint(path), Calibration.from_dict(read_card(path).get("calibration")))
+        card = read_card(path)
+        return cls(load_checkpoint(path), Calibration.from_dict(card.get("calibration")), parts=card.get("parts"))
 
     @property
     def sample_rate(self) -> int:
@@ -122,6 +132,60 @@ class Recognizer:
             [self._heard(i, float(row[i])) for i in order[:count].tolist()]
             for order, row, count in zip(ranked, probabilities, counts, strict=True)
         ]
+
+    def explain(
+        self, audio: str | Path | np.ndarray | torch.Tensor, sample_rate: int | None = None, *, n: int | None = None
+    ) -> list[PitchAnswer]:
+        """Return what is known of each pitch of a sound: how sure it is, the group of instruments, the instruments.
+
+        Parameters
+        ----------
+        audio, sample_rate
+            As of `predict`.
+        n : int, optional
+            How many pitches. Default: those that are at least as likely as not.
+
+        Raises
+        ------
+        ValueError
+            If the network does not tell pitches and instruments apart; as `predict`.
+        """
+        if not isinstance(self.model, OpenPitchNet):
+            raise ValueError("This network names notes only: load 'orchestra' for answers by pitch and group.")
+        sound = read_sound(audio, sample_rate, self.sample_rate)
+        windows = cut_windows(sound, self.model.features.samples)
+        with torch.inference_mode():
+            found = [self.model.evidence(self.features(part)) for part in windows.split(64)]
+        mean = Evidence(*(torch.cat(part).mean(0, keepdim=True) for part in zip(*found, strict=True)))
+        return answers(mean, self.model.classes.instruments, **self.parts, least=0.5 if n is None else 0.0)[:n]
+
+    def predict_over_time(
+        self, audio: str | Path | np.ndarray | torch.Tensor, sample_rate: int | None = None
+    ) -> pd.DataFrame:
+        """Return the notes of a recording that is longer than a note.
+
+        Short windows are recognised one after another; a pitch that is likely in neighbouring windows is one note. It
+        begins at the onset nearest to its first window and is named by what its windows say together.
+
+        Parameters
+        ----------
+        audio, sample_rate
+            As of `predict`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row a note: begin and end (s, from the start of the sound), instrument, pitch, midi, probability; in
+            order of begin. `deeporch.recognition.transcription` writes it as MIDI and CSV.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            As `predict`; if the network does not tell pitches and instruments apart.
+        """
+        if not isinstance(self.model, OpenPitchNet):
+            raise ValueError("This network names notes of single sounds only: load 'orchestra' for longer recordings.")
+        return transcribe(self, read_sound(audio, sample_rate, self.sample_rate))
 
     def logits(self, sounds: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return logits [sounds, classes] of mono sounds at `sample_rate`, averaged over windows."""

@@ -82,6 +82,39 @@ NAMED = {
     "Vc": r"(?<!violon)cello|violoncello",
     "Cb": r"contrabass|double ?bass",
 }
+OTHER = "other"  # the instrument of notes that stand for all that has no name here, with `others=True`
+# Pianos, mallets, organs, guitars, bass, harp, voices, recorder, pipes, synthesizers, sitar, banjo, kalimba.
+OTHERS = (
+    0,
+    4,
+    6,
+    8,
+    10,
+    11,
+    12,
+    13,
+    16,
+    19,
+    24,
+    26,
+    30,
+    32,
+    46,
+    52,
+    53,
+    74,
+    75,
+    77,
+    78,
+    79,
+    80,
+    81,
+    85,
+    89,
+    104,
+    105,
+    108,
+)
 COMPLETE = 100  # presets of bank 0: a SoundFont that has so many keeps to General MIDI
 VELOCITIES = {"pp": 48, "mf": 80, "ff": 112}
 
@@ -96,6 +129,7 @@ def find(
     *,
     instruments: str | Iterable[str] | None = None,
     dynamics: str | Iterable[str] | None = None,
+    others: bool = False,
 ) -> Found:
     """List the notes to render.
 
@@ -108,6 +142,9 @@ def find(
         Abbreviations out of ``PARTS``. Default: all 16.
     dynamics : str or iterable of str, optional
         Out of ``"pp"``, ``"mf"``, ``"ff"`` (MIDI velocities 48, 80, 112). Default: all.
+    others : bool
+        Whether notes of 29 further General MIDI programs are added, all as the instrument ``"other"``: what a
+        recognizer is to know as unknown. Default: no.
 
     Raises
     ------
@@ -134,6 +171,8 @@ def find(
         if levels is None or dynamic in levels
         for midi in range(pitch_to_midi(part.low), pitch_to_midi(part.high) + 1)
     ]
+    if others:
+        rows += [_row(OTHER, midi, "mf", str(program)) for program in OTHERS for midi in range(36 + program % 3, 90, 4)]
     settings = json.dumps([VERSION, HELD, NOTE, SLOT, VELOCITIES, file_hash(root)])
     return Found(root, rows, skipped, settings)
 
@@ -162,9 +201,9 @@ def played_by(root: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _row(instrument: str, midi: int, dynamic: str) -> dict[str, Any]:
-    file = f"{instrument}-ord-{midi_to_pitch(midi)}-{dynamic}"
-    return {"instrument": instrument, "midi": midi, "dynamic": dynamic, "technique": "ord", "take": "1", "file": file}
+def _row(instrument: str, midi: int, dynamic: str, take: str = "1") -> dict[str, Any]:
+    file = f"{instrument}-ord-{midi_to_pitch(midi)}-{dynamic}" + (f"-{take}" if instrument == OTHER else "")
+    return {"instrument": instrument, "midi": midi, "dynamic": dynamic, "technique": "ord", "take": take, "file": file}
 
 
 def read(found: Found, seconds: float) -> Notes:
@@ -173,11 +212,11 @@ def read(found: Found, seconds: float) -> Notes:
     One long file is much quicker than a file a note; the renderer holds the interpreter lock, so threads gain nothing.
     """
     soundfont, known = sf3.unpack(found.root.read_bytes()), played_by(found.root)
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in found.rows:
-        groups.setdefault((row["instrument"], row["dynamic"]), []).append(row)
-    for (instrument, dynamic), rows in groups.items():
-        bank, program = known[instrument]
+        groups.setdefault((row["instrument"], row["dynamic"], row["take"]), []).append(row)
+    for (instrument, dynamic, take), rows in groups.items():
+        bank, program = (0, int(take)) if instrument == OTHER else known[instrument]
         try:
             notes, sample_rate = render(
                 soundfont, program, [row["midi"] for row in rows], VELOCITIES[dynamic], bank=bank

@@ -1,0 +1,99 @@
+"""Answers that say what is sure: the pitch, the group of instruments, and instruments as far as they can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..models.open_pitchnet import Evidence
+from ..models.pitchnet import A0
+from ..notes.instruments import full_name, midi_to_pitch
+
+GROUPS = {
+    "flute": ("Picc", "Fl", "BFl", "CbFl"),
+    "double reed": ("Ob", "EH", "Bn", "CBn"),
+    "clarinet": ("ClEb", "ClBb", "BClBb", "CbClBb"),
+    "saxophone": ("ASax",),
+    "brass": ("Hn", "TpC", "Tbn", "TTbn", "BTbn", "BTb", "CbTb"),
+    "free reed": ("Acc",),
+    "bowed string": ("Vn", "Vns", "Va", "Vas", "Vc", "Vcs", "Cb"),
+    "plucked string": ("Hp", "Gtr"),
+}
+UNKNOWN = "unknown"
+SURE = 0.4  # a group's probability below which the answer is `UNKNOWN`
+WORTH = 0.1  # an instrument's probability from which it is named
+
+
+@dataclass(frozen=True)
+class PitchAnswer:
+    """What is known of one sounding pitch.
+
+    Parameters
+    ----------
+    pitch : str
+        Its name, ``"A4"``.
+    probability : float
+        That it sounds.
+    group : str
+        The likeliest of `GROUPS`; ``"unknown"`` if none is likely, or the sound is like no named instrument.
+    group_probability : float
+        Of that group, if the pitch sounds.
+    instruments : dict of str to float
+        Abbreviations of the group's instruments that are worth naming, the likeliest first, and their probabilities.
+    """
+
+    pitch: str
+    probability: float
+    group: str
+    group_probability: float
+    instruments: dict[str, float]
+
+    def __str__(self) -> str:
+        """Return one line: ``A4 0.93  double reed 0.80: oboe 0.50, english horn 0.30``."""
+        names = ", ".join(f"{full_name(i).lower()} {p:.2f}" for i, p in self.instruments.items())
+        return f"{self.pitch:<4}{self.probability:.2f}  {self.group} {self.group_probability:.2f}" + (
+            f": {names}" if names else ""
+        )
+
+
+def answers(
+    evidence: Evidence,
+    instruments: list[str],
+    *,
+    pitch: tuple[float, float],
+    instrument: tuple[float, float],
+    least: float,
+) -> list[PitchAnswer]:
+    """Return the answers for one sound, the surest pitch first.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of one sound: [1, pitches] and [1, instruments + 1, pitches].
+    instruments : list of str
+        In the network's order.
+    pitch, instrument : (float, float)
+        Temperature and offset from logits to probabilities: sigmoid(logit / temperature + offset).
+    least : float
+        Probability from which a pitch is reported.
+    """
+    sounding = torch.sigmoid(evidence.pitches[0] / pitch[0] + pitch[1])
+    each = torch.sigmoid(evidence.instruments[0] / instrument[0] + instrument[1])
+    shares = each / each.sum(0).clamp(min=1e-6)  # one player a pitch is the rule
+    return [
+        _answer(A0 + p, float(sounding[p]), dict(zip([*instruments, UNKNOWN], shares[:, p].tolist(), strict=True)))
+        for p in sounding.argsort(descending=True).tolist()
+        if sounding[p] >= least
+    ]
+
+
+def _answer(midi: int, probability: float, shares: dict[str, float]) -> PitchAnswer:
+    groups = {group: sum(shares.get(i, 0) for i in members) for group, members in GROUPS.items()}
+    groups[UNKNOWN] = shares[UNKNOWN]
+    group = max(groups, key=groups.get)
+    if group == UNKNOWN or groups[group] < SURE:
+        return PitchAnswer(midi_to_pitch(midi), probability, UNKNOWN, groups[UNKNOWN], {})
+    members = sorted(((shares.get(i, 0), i) for i in GROUPS[group]), reverse=True)
+    named = {i: p for p, i in members if p >= WORTH}
+    return PitchAnswer(midi_to_pitch(midi), probability, group, groups[group], named)
