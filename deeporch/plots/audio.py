@@ -9,8 +9,14 @@ from matplotlib.axes import Axes
 from ..features.constantq import ConstantQ
 from ..features.mel import Mel
 from ..notes.library import NoteLibrary
-from .svg import envelope
 from .theme import BLUE, FAMILY_COLOURS, GREY, style
+
+
+def envelope(audio: torch.Tensor, points: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return how many samples of mono audio fall on each of so many points, and their lowest and highest there."""
+    step = max(1, len(audio) // points)
+    parts = audio[: len(audio) // step * step].float().reshape(-1, step)
+    return step, parts.amin(1).numpy(), parts.amax(1).numpy()
 
 
 def waveform(ax: Axes, audio: torch.Tensor, sample_rate: int = 44_100, *, colour: str = BLUE) -> None:

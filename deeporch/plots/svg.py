@@ -16,6 +16,7 @@ from matplotlib.image import imsave
 from ..features.constantq import ConstantQ
 from ..features.mel import Mel
 from ..util.compiled import librosa
+from .audio import envelope
 
 if TYPE_CHECKING:
     from ..recognition.recognizer import Heard
@@ -43,13 +44,6 @@ class Partials:
 def colour_of(index: int) -> str:
     """Return the colour of a note of a mixture."""
     return COLOURS[index % len(COLOURS)]
-
-
-def envelope(audio: torch.Tensor, points: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return how many samples of mono audio fall on each of so many points, and their lowest and highest there."""
-    step = max(1, len(audio) // points)
-    parts = audio[: len(audio) // step * step].float().reshape(-1, step)
-    return step, parts.amin(1).numpy(), parts.amax(1).numpy()
 
 
 def waveform(audio: torch.Tensor, sample_rate: int, *, points: int = 400) -> str:
