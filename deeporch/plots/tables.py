@@ -63,7 +63,7 @@ MODELS = {"cnn": "CNN", "resnet": "ResNet", "cnn_lstm_cnn": "CNN+LSTM+CNN"}
 WITHOUT_NUMBER = {"01_cnn_instruments": "pictures", "03_resnet": "pictures", "06_regularization": "pictures"}
 HEADLINES = {  # the rows of the short table: experiment to its settings, all of them if empty
     "01_cnn_instruments": (),
-    "02_cnn_one_class_per_file": ("recording",),
+    "02_cnn_one_class_per_file": ("recording", "file, 240,000 mixtures, batches of 256"),
     "04_cnn_lstm_cnn": ("CNN+LSTM+CNN",),
     MIXTURES: (),
     "07_recognizer": (),
@@ -180,7 +180,7 @@ def _published(experiment: str, setting: str, n: int) -> str:
     table = published(MIXTURES if experiment in ("five_minutes", "07_recognizer") else experiment)
     table = table[(table["quantity"] == "top_n_recall") & (table["n"] == n)]
     if experiment == "02_cnn_one_class_per_file":
-        table = table if setting == "recording" else table.iloc[:0]
+        table = table if setting.startswith(("recording", "file")) else table.iloc[:0]
     elif experiment == "04_cnn_lstm_cnn":
         table = table[[item in (setting, setting.split(",")[0]) for item in table["item"]]]
     if table.empty:
