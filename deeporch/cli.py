@@ -10,14 +10,10 @@ import argparse
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from .notes.instruments import dynamic_order
-from .util.checks import check_choice
 
 if TYPE_CHECKING:
     from .recognition.recognizer import Heard
@@ -36,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.command_line = " ".join(["deeporch", *words])
     try:
         if getattr(options, "config", None):
-            _read_config(options.parser, options.config)
+            from .export.folder import read_options
+
+            read_options(options.parser, options.config)
             options = argparse.Namespace(**{**vars(options), **vars(parser.parse_args(arguments))})
         return options.command(options)
     except (OSError, ValueError) as error:
@@ -274,7 +272,7 @@ def _orchestrate_options(add: Callable) -> None:
     add("--device", default="cpu", help="where candidates are compared: cpu, cuda or auto")
 
 
-NOT_OF_THE_RUN = ("name", "command", "command_line", "config", "parser")
+NOT_OF_THE_RUN = ("name", "command", "command_line", "arguments", "config", "parser")
 NOT_OF_THE_SEARCH = (
     *NOT_OF_THE_RUN, "target", "output", "library", "root", "recognizer", "begin", "end", "room", "tempo", "segments",
 )  # fmt: skip
@@ -282,6 +280,7 @@ NOT_OF_THE_SEARCH = (
 
 def _orchestrate(options: argparse.Namespace) -> int:
     from .notes.library import load_library
+    from .notes.tones import part_of, segments
     from .orchestration.orchestrate import orchestrate
     from .orchestration.target import read_target
     from .recognition.recognizer import Recognizer
@@ -292,12 +291,12 @@ def _orchestrate(options: argparse.Namespace) -> int:
     title = "chord" if not Path(options.target).suffix else Path(options.target).stem
     folder = _writable(options.output or title)
     notes = load_library(options.library, root=options.root)
-    sound, rate, pitches = _target(options, notes.sample_rate)
+    sound, rate, chord = part_of(options.target, options.begin, options.end, notes.sample_rate)
     prior = Recognizer.load(options.recognizer) if options.recognizer else None
     wanted = {name: value for name, value in vars(options).items() if name not in NOT_OF_THE_SEARCH}
     wanted = {name: value for name, value in wanted.items() if value is not None}
-    wanted["segments"] = _segments(options.segments)
-    wanted = {"pitches": pitches, **wanted} if pitches else wanted
+    wanted["segments"] = segments(options.segments)
+    wanted = {"pitches": chord, **wanted} if chord else wanted
     with progress(total=100, desc="search", unit=" %", leave=False) as bar:
 
         def show(evaluations: int, best: float, fraction: float) -> None:
@@ -306,38 +305,8 @@ def _orchestrate(options: argparse.Namespace) -> int:
 
         found = orchestrate(sound, notes, sample_rate=rate, progress=show, recognizer=prior, **wanted)
     kept = {name: value for name, value in vars(options).items() if name not in NOT_OF_THE_RUN}
-    found = [replace(solution, title=title) for solution in found]
+    found = [replace(solution, title=" ".join(title.replace("_", " ").split())) for solution in found]
     return _write(folder, found, read_target(sound, rate, notes.sample_rate).numpy(), kept, options)
-
-
-def _target(options: argparse.Namespace, rate: int) -> tuple[Any, int | None, list[int] | None]:
-    """Return the target, its rate where it is no file, and the only pitches where it is a chord."""
-    from .notes.tones import chord_sound, read_chord
-    from .util.audio import decode
-
-    path = str(Path(options.target).expanduser())
-    chord = read_chord(path)
-    if chord is None and options.begin is None and options.end is None:
-        return path, None, None
-    if chord is None and not Path(path).is_file():
-        raise FileNotFoundError(f"There is no sound file {path!r}.")
-    audio, rate = (chord_sound(chord, rate), rate) if chord else decode(Path(path))
-    begin, end = options.begin or 0.0, len(audio) / rate if options.end is None else options.end
-    if not 0 <= begin < end or begin >= len(audio) / rate:
-        raise ValueError(
-            f"--from {begin:g} --to {end:g} is no part of {path!r}, which lasts {len(audio) / rate:.2f} s."
-        )
-    part = audio[round(begin * rate) : round(end * rate)]
-    return part.squeeze(), rate, sorted({note[0] for note in chord}) if chord and not options.pitches else None
-
-
-def _segments(words: str) -> str | list[float]:
-    """Return a way to find segments, or the times in seconds at which they begin."""
-    try:
-        times = [float(word) for word in words.replace(",", " ").split()]
-    except ValueError:
-        return words
-    return times[1:] if times[:1] == [0.0] else times
 
 
 def _write(folder: Path, found: list, target: Any, kept: dict[str, Any], options: argparse.Namespace) -> int:
@@ -362,21 +331,6 @@ def _writable(path: str) -> Path:
     if not os.access(folder.parent, os.W_OK):
         raise OSError(f"Nothing can be written beside the folder {path!r}: give another with -o.")
     return folder
-
-
-def _read_config(parser: argparse.ArgumentParser, path: str) -> None:
-    """Make the options of a file the defaults of a command; an unknown one is an error."""
-    try:
-        values = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path!r} is no file of options ({error}).") from None
-    known = {action.dest: action for action in parser._actions}
-    for name, value in values.items():
-        check_choice(name, known, f"option in {path!r}:")
-        wanted = known[name].type or (bool if known[name].const is True else None)
-        if wanted and not isinstance(value, (int, float) if wanted is float else wanted):
-            raise ValueError(f"{name} in {path!r} is of type {wanted.__name__}, but is {value!r}.")
-    parser.set_defaults(**values)
 
 
 # ---- render: saved solutions -----------------------------------------------------------------------------------------
@@ -406,30 +360,18 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _instruments(options: argparse.Namespace) -> int:
-    from .notes.instruments import INSTRUMENTS, full_name, instrument_order, midi_to_pitch
+    from .export.folder import instrument_lines
     from .notes.library import load_library
 
-    table = load_library(options.library, root=options.root).table
-    print(f"{'':<8}{'instrument':<22}{'family':<18}{'range':<12}{'notes':>6}  dynamics")
-    for name in sorted({*INSTRUMENTS, *table["instrument"]}, key=instrument_order):
-        notes = table[table["instrument"] == name]
-        family = INSTRUMENTS[name].family if name in INSTRUMENTS else ""
-        span = f"{midi_to_pitch(notes['midi'].min())} {midi_to_pitch(notes['midi'].max())}" if len(notes) else "-"
-        dynamics = " ".join(sorted(notes["dynamic"].unique(), key=dynamic_order))
-        print(f"{name:<8}{full_name(name):<22}{family:<18}{span:<12}{len(notes):>6}  {dynamics}")
+    print("\n".join(instrument_lines(load_library(options.library, root=options.root))))
     return 0
 
 
 def _techniques(options: argparse.Namespace) -> int:
-    from .export.staves import technique_words
-    from .notes.instruments import instrument_order
+    from .export.folder import technique_lines
     from .notes.library import load_library
 
-    table = load_library(options.library, root=options.root).table
-    print(f"{'technique':<28}{'in the score':<24}{'notes':>6}  instruments")
-    for name, notes in table.groupby(table["technique"].fillna(""), sort=True):
-        instruments = " ".join(sorted(notes["instrument"].unique(), key=instrument_order))
-        print(f"{name or '(none)':<28}{technique_words(name) or '(ordinary)':<24}{len(notes):>6}  {instruments}")
+    print("\n".join(technique_lines(load_library(options.library, root=options.root))))
     return 0
 
 

@@ -131,7 +131,7 @@ def test_everything_imported_is_pinned():
     modules = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipython", "lazy_loader": "lazy-loader"}
     pinned = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
     files = [path for part in ("deeporch", "tests", "notebooks") for path in (ROOT / part).rglob("*.py")]
-    own = {"deeporch", "experiments", *(path.stem for path in files)}
+    own = {"deeporch", "experiments", "browser", *(path.stem for path in files)}
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}

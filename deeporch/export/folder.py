@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -13,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..notes.instruments import full_name
+from ..notes.instruments import INSTRUMENTS, dynamic_order, full_name, instrument_order, midi_to_pitch
+from ..util.checks import check_choice
 from ..util.files import write_text
 from ..util.progress import progress
 from .staves import desk, technique_words
 from .wav import PEAK, stage, write_wav
 
 if TYPE_CHECKING:
+    import argparse
+
+    from ..notes.library import NoteLibrary
     from ..orchestration.solution import Solution
 
 FILES = {
@@ -160,3 +165,40 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def read_options(parser: argparse.ArgumentParser, path: str) -> None:
+    """Make the options of a file the defaults of a command; an unknown one is an error."""
+    try:
+        values = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path!r} is no file of options ({error}).") from None
+    known = {action.dest: action for action in parser._actions}
+    for name, value in values.items():
+        check_choice(name, known, f"option in {path!r}:")
+        wanted = known[name].type or (bool if known[name].const is True else None)
+        if wanted and not isinstance(value, (int, float) if wanted is float else wanted):
+            raise ValueError(f"{name} in {path!r} is of type {wanted.__name__}, but is {value!r}.")
+    parser.set_defaults(**values)
+
+
+def instrument_lines(library: NoteLibrary) -> list[str]:
+    """Return a table of the instruments, and what a library has of each."""
+    lines = [f"{'':<8}{'instrument':<22}{'family':<18}{'range':<12}{'notes':>6}  dynamics"]
+    for name in sorted({*INSTRUMENTS, *library.table["instrument"]}, key=instrument_order):
+        notes = library.table[library.table["instrument"] == name]
+        family = INSTRUMENTS[name].family if name in INSTRUMENTS else ""
+        span = f"{midi_to_pitch(notes['midi'].min())} {midi_to_pitch(notes['midi'].max())}" if len(notes) else "-"
+        dynamics = " ".join(sorted(notes["dynamic"].unique(), key=dynamic_order))
+        lines.append(f"{name:<8}{full_name(name):<22}{family:<18}{span:<12}{len(notes):>6}  {dynamics}")
+    return lines
+
+
+def technique_lines(library: NoteLibrary) -> list[str]:
+    """Return a table of a library's techniques, and how scores write them."""
+    lines = [f"{'technique':<28}{'in the score':<24}{'notes':>6}  instruments"]
+    for name, notes in library.table.groupby(library.table["technique"].fillna(""), sort=True):
+        instruments = " ".join(sorted(notes["instrument"].unique(), key=instrument_order))
+        shown = technique_words(name) or "(ordinary)"
+        lines.append(f"{name or '(none)':<28}{shown:<24}{len(notes):>6}  {instruments}")
+    return lines

@@ -1,14 +1,16 @@
-"""Chords given as notes, in words or MIDI: sounds to be orchestrated."""
+"""Targets given in other ways than as a whole file: part of one, a chord in notes or MIDI."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pretty_midi
 
+from ..util.audio import decode
 from .instruments import pitch_to_midi
 
 PARTIALS = 12  # of each note, the k-th with an amplitude of 1/k
@@ -51,3 +53,32 @@ def chord_sound(notes: Iterable[tuple[int, float, float, float]], rate: int) -> 
         tone *= np.minimum(1, np.minimum(time, time[::-1]) / FADE) * amplitude
         out[start : start + len(time)] += tone
     return (0.5 * out / max(np.abs(out).max(initial=0), 1e-9)).astype(np.float32)
+
+
+def part_of(path: str, begin: float | None, end: float | None, rate: int) -> tuple[Any, int | None, list[int] | None]:
+    """Return a target, its rate where it is no whole file, and its pitches where it is a chord, in words or MIDI.
+
+    Of a file or chord the part from `begin` to `end`, in seconds.
+    """
+    path = str(Path(path).expanduser())
+    chord = read_chord(path)
+    if chord is None and begin is None and end is None:
+        return path, None, None
+    if chord is None and not Path(path).is_file():
+        raise FileNotFoundError(f"There is no sound file {path!r}.")
+    audio, rate = (chord_sound(chord, rate), rate) if chord else decode(Path(path))
+    seconds = len(audio) / rate
+    begin, end = begin or 0.0, seconds if end is None else end
+    if not 0 <= begin < min(end, seconds):
+        raise ValueError(f"--from {begin:g} --to {end:g} is no part of {path!r}, which lasts {seconds:.2f} s.")
+    part = audio[round(begin * rate) : round(end * rate)]
+    return part.squeeze(), rate, sorted({note[0] for note in chord}) if chord else None
+
+
+def segments(words: str) -> str | list[float]:
+    """Return a way to find segments, or the times in seconds at which they begin: ``"0 1.2 2.5"``."""
+    try:
+        times = [float(word) for word in words.replace(",", " ").split()]
+    except ValueError:
+        return words
+    return times[1:] if times[:1] == [0.0] else times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from ..util.checks import check_choice, near
+from ..util.files import user_path
 from .notebooks import read_parameters
 
 _KINDS = {
@@ -21,6 +23,7 @@ _KINDS = {
     list: "a list such as [1, 2]",
 }
 
+PATHS = re.compile(r"(ROOT|FILE|FOLDER|PATH|TARGET|CHECKPOINT)$")  # names of parameters that may be paths
 LIMIT = 4 * 3600.0  # seconds after which a notebook of a profile that says none is stopped,
 PATIENCE = 600.0  # and without progress: other programs may take most of the machine
 
@@ -163,8 +166,14 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().isidentifier():
             raise ValueError(f"-p takes NAME=VALUE, for example -p SEED=1, and not {text!r}.")
-        pairs[name.strip()] = value.strip()
+        pairs[name.strip()] = absolute(value.strip()) if PATHS.search(name.strip()) else value.strip()
     return pairs
+
+
+def absolute(text: str) -> str:
+    """Return a path that is there with all its folders, since notebooks run in another; anything else as it is."""
+    path = user_path(text)
+    return str(path.absolute()) if text and path.exists() else text
 
 
 def convert(value: Any, default: Any, what: str) -> Any:

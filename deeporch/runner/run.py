@@ -40,7 +40,7 @@ import psutil
 import yaml
 
 from ..util.environment import environment
-from ..util.files import write_text
+from ..util.files import user_path, write_text
 from .estimate import announce, slowness
 from .notebooks import check_notebook, clean_notebook, read_metrics, read_notebook
 from .profiles import Job, find_notebooks, load_profile, parse_assignments, plan, plan_steps
@@ -202,6 +202,8 @@ def _environment() -> dict[str, str]:
     """Return the environment of a notebook: this interpreter's kernel and package come before any other."""
     mine = {"JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")), "PYTHONPATH": str(_ROOT)}
     paths = {name: os.pathsep.join(filter(None, [path, os.environ.get(name)])) for name, path in mine.items()}
+    folders = {k: v for k, v in os.environ.items() if v and re.fullmatch(r"DEEPORCH_(CACHE|\w+_ROOT)", k)}
+    paths |= {name: str(user_path(folder).absolute()) for name, folder in folders.items()}
     return os.environ | paths | {"DEEPORCH_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 

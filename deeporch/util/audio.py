@@ -36,7 +36,8 @@ def decode(file: str | Path | bytes) -> tuple[np.ndarray, int]:
         if not os.access(file, os.R_OK):
             raise PermissionError(f"{name} may not be read: change its rights.")
     try:
-        with soundfile.SoundFile(io.BytesIO(file) if isinstance(file, bytes) else file) as sound:
+        where = os.fsencode(file) if os.name == "posix" and not isinstance(file, bytes) else file  # names of any bytes
+        with soundfile.SoundFile(io.BytesIO(file) if isinstance(file, bytes) else where) as sound:
             sound._info.seekable = 0  # else every block is followed by a seek, which fails where the length is unknown
             parts, room = [], LARGEST // sound.channels
             while len(parts) * FRAME**2 < room and len(block := sound.read(FRAME**2, "float32", always_2d=True)):

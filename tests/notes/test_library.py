@@ -404,7 +404,7 @@ def test_names_in_other_alphabets_and_encodings(tmp_path, cache):
     for name in (b"Fl\xfbte/Fl-ord-C4-mf.wav", "Flûte-ord-D4-mf.wav".encode(), "Fle\u0301-ord-E4-mf.wav".encode()):
         path = tmp_path / os.fsdecode(name)
         path.parent.mkdir(exist_ok=True)
-        soundfile.write(path, harmonic_tone(60 + len(name), [1], 0.3), 44_100)
+        soundfile.write(os.fsencode(path), harmonic_tone(60 + len(name), [1], 0.3), 44_100)
     notes = load_library("sol", root=tmp_path)
     assert sorted(notes.table["file"]) == ["Flé-ord-E4-mf.wav", "Flûte-ord-D4-mf.wav", "Flûte/Fl-ord-C4-mf.wav"]
     assert set(notes.table["instrument"]) == {"Fl", "Flûte", "Flé"}
