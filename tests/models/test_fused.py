@@ -130,8 +130,8 @@ def test_the_network_learns_the_same_with_and_without(tiny_library):
         model = build("cnn", classes, features=features, channels=(4, 8), last=8, hidden=32, dropout=0.0)
         forward = model.forward
         model.forward = lambda x, forward=forward, amp=amp: _autocast(forward, x, amp)
-        losses[amp] = fit(model, train, epochs=6, amp=False, device="cpu").table["train_loss"].tolist()
-    assert losses[False][-1] < 0.7 * losses[False][0]
+        losses[amp] = fit(model, train, epochs=8, lr=3e-3, amp=False, device="cpu").table["train_loss"].tolist()
+    assert losses[False][-1] < losses[False][0] - 0.15
     assert all(b < a for a, b in pairwise(losses[True]))
     np.testing.assert_allclose(losses[True], losses[False], rtol=0.03)
 
