@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from deeporch.cli import EXAMPLES, answer_lines, main
-from deeporch.recognition.recognizer import Heard, Recognizer
+from deeporch.recognition.recognizer import DEFAULT, Heard, Recognizer
 
 BELL = str(EXAMPLES / "bell.flac")
 SLOW = {"librosa.core.audio", "scipy.signal", "scipy.stats", "scipy.optimize", "sklearn", "matplotlib", "IPython"}
@@ -33,7 +33,7 @@ def test_an_unsure_answer_says_so_and_what_comes_next():
 def test_the_command_says_what_the_recognizer_says(capsys, tmp_path):
     noise = tmp_path / "noise.wav"
     soundfile.write(noise, 0.1 * np.random.default_rng(0).normal(size=44_100), 44_100)
-    recognizer = Recognizer.load("philharmonia")
+    recognizer = Recognizer.load(DEFAULT)
     assert main(["recognize", BELL, str(noise)]) == 0
     expected = []
     for file in (BELL, str(noise)):
