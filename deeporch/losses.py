@@ -25,22 +25,7 @@ def add_l1(model: nn.Module, strength: float) -> None:
 def compute_loss(logits: torch.Tensor, target: torch.Tensor, loss: str = "softmax") -> torch.Tensor:
     """Return the batch's mean loss.
 
-    Parameters
-    ----------
-    logits, target : torch.Tensor
-        [batch, classes]; the target is multi-hot.
-    loss : {"softmax", "bce", "focal", "asymmetric"}
-        ``"softmax"``: cross-entropy of the softmax against multi-hot / N, in nats (the study). ``"bce"``: binary
-        cross-entropy of the sigmoids, averaged over classes (the follow-up). ``"focal"``: the same, summed over
-        classes, each weighted by the square of its error, so that what is easy counts less [1]_. ``"asymmetric"``:
-        summed likewise, but only absent classes are weighted, by their probability to the power of 4, less a margin of
-        0.05 [2]_.
-
-    References
-    ----------
-    .. [1] T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollár: Focal loss for dense object detection, ICCV 2017.
-    .. [2] T. Ridnik, E. Ben-Baruch, N. Zamir, A. Noy, I. Friedman, M. Protter, L. Zelnik-Manor: Asymmetric loss for
-       multi-label classification, ICCV 2021.
+    Source: T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollár: Focal loss for dense object detection, ICCV 2017.
     """
     if loss == "softmax":
         return functional.cross_entropy(logits, target / target.sum(1, keepdim=True).clamp(min=1))

@@ -54,18 +54,7 @@ def top_n_recall(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 def recalls(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> dict[str, float]:
-    """Return the shares of notes, instruments, families and pitches that are right, when N is known.
-
-    Of N notes the N likeliest classes are the prediction. Its instruments (families) are compared with those that play,
-    each as often as it plays. Pitches are the first distinct ones of the ranking, as many as sound.
-
-    Parameters
-    ----------
-    logits, targets : torch.Tensor
-        [mixtures, classes], as of `top_n`.
-    classes : Classes
-        By note.
-    """
+    """Return the shares of notes, instruments, families and pitches that are right, when N is known."""
     chosen, targets = top_n(logits, targets), targets.bool()
     found = {"note": top_n_recall(logits, targets.float())}
     names = classes.table["instrument"]

@@ -134,13 +134,7 @@ def alone() -> bool:
 
 
 def launch(command: Sequence[str], processes: int, device: str = "auto") -> int:
-    """Run a command in several processes that train together; end all of them when one ends badly.
-
-    Raises
-    ------
-    OSError
-        If one was killed or crashed; the sentence says which.
-    """
+    """Run a command in several processes that train together; end all of them when one ends badly."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

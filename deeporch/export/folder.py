@@ -51,10 +51,7 @@ def write_folder(
     folder: Path, solutions: Sequence[Solution], target: np.ndarray | None, options: Mapping[str, Any], *,
     room: float = 0.0, tempo: float | None = None,
 ) -> tuple[Path, list[str]]:  # fmt: skip
-    """Write solutions, their target [samples] and the options into a new folder; return it and what failed, in words.
-
-    The table comes first; a form that cannot be written keeps none of the others back. Nothing that exists is replaced.
-    """
+    """Write solutions, target [samples] and options into a new folder; return it and what failed, in words."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     failed: dict[str, str] = {}

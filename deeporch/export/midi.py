@@ -22,11 +22,7 @@ STEP = 0.1  # seconds between the values of a swell
 
 
 def to_midi(solution: Solution, path: str | Path, *, tempo: float | None = None) -> Path:
-    """Write a MIDI file at the score's tempo, one track a player and instrument, one note an attack.
-
-    General MIDI programs; the dynamics are velocities (ppp 16, then 16 more a step to fff 127), retuning is pitch bend,
-    a swell is expression. After every 15 tracks comes another port, so that each has a channel of its own.
-    """
+    """Write a MIDI file at the score's tempo, one track a player and instrument, one note an attack."""
     tempo, _ = tempo_and_grid(solution, tempo)
     file = mido.MidiFile(ticks_per_beat=TICKS, charset="utf-8")
     first = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(tempo))])

@@ -39,13 +39,7 @@ def to_musicxml(solution: Solution, path: str | Path, *, tempo: float | None = N
 
 
 def musicxml(solution: Solution, *, tempo: float | None = None) -> bytes:
-    """Return a solution as a score in MusicXML 4.
-
-    Who does not play is left out; the others stand in score order, families bracketed. Transposing instruments are
-    written at their transposition, and who doubles is told which instrument to play. Retuning is an accidental of an
-    eighth- or quarter-tone, everything is spelt with sharps as in the table. `tempo` is quarters a minute (20 to 400),
-    by default 60, or what keeps the onsets on sixteenths; bars are of four quarters.
-    """
+    """Return a solution as a score in MusicXML 4."""
     tempo, grid = tempo_and_grid(solution, tempo)
     parts = staves(solution, tempo, grid)
     bars = max(1, math.ceil(max((event.end for staff in parts for event in staff.events), default=1) / (BEATS * grid)))
@@ -288,11 +282,7 @@ def _type(note: Element, quarters: float) -> None:
 
 
 def _pieces(start: int, end: int, which: int | None, grid: int) -> Iterator[tuple[int, int, int | None]]:
-    """Yield start, end and number of the single notes or rests that a span is written as.
-
-    A piece lies within a bar, and where it would hide the middle of the bar, or a beat, it is cut there; rests are not
-    dotted.
-    """
+    """Yield start, end and number of the single notes or rests that a span is written as."""
     quarter, bar = grid, BEATS * grid
     while start < end:
         at, length = start % bar, min(end - start, bar - start % bar)

@@ -47,11 +47,7 @@ def to_connection(solution: Solution, path: str | Path) -> Path:
 
 
 def connection_text(solution: Solution) -> str:
-    """Return a solution in the connection form: a segment for every onset, the notes in score order.
-
-    ``[ note duration instrument technique pitch dynamic string retuning file cents ]``, times in milliseconds; at the
-    end a list of our own says who plays, gains and swells.
-    """
+    """Return a solution in the connection form: a segment for every onset, the notes in score order."""
     lines = ["[ orchestra " + " ".join(map(_quoted, solution.orchestra)) + " ]"]
     notes = sorted(solution.notes, key=lambda note: (note.onset, note.player, note.midi))
     for onset, group in groupby(notes, key=lambda note: note.onset):

@@ -104,10 +104,7 @@ def _events(solution: Solution, player: int, tempo: float, grid: int) -> list[Ev
 
 
 def written(note: SolutionNote) -> tuple[int, float]:
-    """Return a note's written MIDI number, and by how many cents it is marked higher: steps of an eighth-tone.
-
-    Nothing is marked below 10 cents; more than a quarter-tone belongs to the next semitone.
-    """
+    """Return a note's written MIDI number, and by how many cents it is marked higher: steps of an eighth-tone."""
     semitones = round(note.cents / 100)
     rest = note.cents - 100 * semitones
     eighths = 0 if abs(rest) < NEAR else max(1, round(abs(rest) / EIGHTH)) * (1 if rest > 0 else -1)

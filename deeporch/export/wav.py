@@ -22,11 +22,7 @@ WET = 10 ** (-9 / 20)  # the room, against the direct sound
 
 
 def to_wav(solution: Solution, path: str | Path, *, room: float = 0.0, gain: float = 1.0) -> Path:
-    """Write a solution as 24-bit stereo, its players panned over the stage as an orchestra sits.
-
-    `room` is the reverberation time in seconds, 0 to 10: how long a room takes to fall by 60 dB. It is as loud as the
-    target where that is known (times `gain`), or softer so that no peak exceeds 0.95.
-    """
+    """Write a solution as 24-bit stereo, its players panned over the stage as an orchestra sits."""
     stereo = gain * stage(solution, room=room)
     write_wav(path, stereo * min(1.0, PEAK / max(float(np.abs(stereo).max()), 1e-9)), solution.library.sample_rate)
     return Path(path)

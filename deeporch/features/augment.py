@@ -179,10 +179,7 @@ class Recoloured:
 
 
 def reverberate(x: torch.Tensor, seconds: torch.Tensor, features: ConstantQ) -> torch.Tensor:
-    """Return features [batch, 1, bins, frames] in which no bin falls faster than a reverberation of so many seconds.
-
-    It is as long at low bins, and half as long at the highest; 0 seconds [batch] change nothing.
-    """
+    """Return features [batch, 1, bins, frames] in which no bin falls faster than a reverberation of so many seconds."""
     seconds = (seconds[:, None] * torch.linspace(1.2, 0.5, x.shape[2])).clamp(min=1e-3).to(x.device)
     fall = -60 / features.floor_db * features.hop / features.sample_rate / seconds  # a frame
     out = [x[:, 0, :, 0]]
@@ -223,10 +220,7 @@ def shift(x: torch.Tensor, most: float, generator: torch.Generator) -> torch.Ten
 
 
 def listen(picture: torch.Tensor, features: ConstantQ, *, iterations: int = 8, seed: int = 0) -> torch.Tensor:
-    """Return a sound whose constant-Q looks like a picture, so that changes to pictures can be heard.
-
-    Source: N. Perraudin, P. Balazs, P. L. Søndergaard: A fast Griffin-Lim algorithm, WASPAA 2013.
-    """
+    """Return a sound whose constant-Q looks like a picture, so that changes to pictures can be heard."""
     level = picture.squeeze(0).double().numpy()
     magnitude = np.where(level > 0, 10 ** (-features.floor_db * (level - 1) / 20), 0)
     sound = librosa.griffinlim_cqt(

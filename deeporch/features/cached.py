@@ -30,10 +30,7 @@ class CachedFeatures:
         return len(self.mixtures)
 
     def batch(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return features [batch, channels, bins, frames] and multi-hot targets [batch, classes].
-
-        `which`, int64 [batch], is best on the device already.
-        """
+        """Return features [batch, channels, bins, frames] and multi-hot targets [batch, classes]."""
         there = which.to(self.device)
         target = self.mixtures.targets(which) if self.targets is None else self.targets[there].float()
         if self.store is None:

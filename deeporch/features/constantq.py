@@ -274,10 +274,7 @@ def _halved(audio: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _filters(features: ConstantQ) -> tuple[list[tuple[scipy.sparse.csr_matrix, int]], np.ndarray]:
-    """Return the highest octave's filters first, as spectra [bins, n_fft // 2 + 1], and each bin's length in samples.
-
-    An octave lower the sound is taken at half the rate, so that all octaves cost the same.
-    """
+    """Return filters, highest octave first, as spectra [bins, n_fft // 2 + 1], and each bin's length in samples."""
     key = hashlib.sha256(json.dumps([VERSION, version("librosa"), asdict(features)]).encode()).hexdigest()[:16]
     path = cache_dir() / "constantq" / f"filters-{key}.npz"
     if not path.is_file():

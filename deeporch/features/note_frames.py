@@ -8,10 +8,7 @@ ATTACK = 6  # frames (0.14 s at the usual hop) that keep their pace when a note 
 
 
 def stretched(factors: torch.Tensor, frames: int) -> torch.Tensor:
-    """Return which frame stands at each time, int64 [..., frames], when all after the attack is drawn out by factors.
-
-    From `frames` on there is none: the note has ended.
-    """
+    """Return which frame stands at each time, int64 [..., frames], all after the attack drawn out by factors."""
     time = torch.arange(frames)
     later = ATTACK + ((time - ATTACK) / factors[..., None]).round().long()
     return torch.where(time < ATTACK, time, later)

@@ -58,11 +58,7 @@ if hasattr(os, "register_at_fork"):
 def mix(
     half: np.ndarray, lengths: np.ndarray, rows: np.ndarray, gains: np.ndarray, starts: np.ndarray, out: np.ndarray
 ) -> None:
-    """Add notes, as samples or as anything else that is linear, to a sound, float32 [samples].
-
-    `half` int16 [notes, samples] are the bits of float16 samples, `lengths` int64 [notes] how many each note has;
-    `rows`, `gains`, `starts` [n] say which notes, how loud, and the sample at which each begins (negative: a delay).
-    """
+    """Add notes, as samples or as anything else that is linear, to a sound, float32 [samples]."""
     bits = np.empty(BLOCK, np.int32)
     values = bits.view(np.float32)
     for row, gain, start in zip(rows, gains, starts):  # noqa: B905 (numba has no strict)
@@ -107,11 +103,9 @@ def mel_power(
 
 
 def _pass(stride: int) -> Callable:
-    """Compile one of the five passes of Stockham's Fourier transform by fours [1]_; the stride is a constant to it.
+    """Compile one of the five passes of Stockham's Fourier transform by fours; the stride is a constant to it.
 
-    References
-    ----------
-    .. [1] C. Van Loan: Computational Frameworks for the Fast Fourier Transform, SIAM 1992, section 1.7.
+    Source: C. Van Loan: Computational Frameworks for the Fast Fourier Transform, SIAM 1992, section 1.7.
     """
 
     @compiled

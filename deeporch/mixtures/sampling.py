@@ -104,10 +104,7 @@ def _choose(total: int, n: int, rows: int, generator: torch.Generator) -> torch.
 
 
 def _set_keys(indices: torch.Tensor, notes: int) -> torch.Tensor:
-    """Return int64 [rows]: a key a set of notes, the same in any order (Zobrist hashing).
-
-    A chance collision only makes one candidate be drawn again.
-    """
+    """Return int64 [rows]: a key a set of notes, the same in any order (Zobrist hashing)."""
     table = torch.randint(-(2**62), 2**62, (notes,), generator=torch.Generator().manual_seed(20_160))
     return table[indices.long()].sum(1)
 

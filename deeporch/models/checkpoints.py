@@ -152,28 +152,7 @@ def describe(thing: object) -> str:
 
 
 def export_onnx(path: str | Path, model: nn.Module, calibration: dict[str, float]) -> Path:
-    """Write a network as ONNX, and beside it a JSON file that says what goes in and what its outputs mean.
-
-    Parameters
-    ----------
-    path : str or Path
-        The ``.onnx`` file. Its input ``features`` is float32 [batch, 1, bins, frames], any batch; its output ``logits``
-        [batch, classes]. The JSON has the settings of the features, the classes and the calibration.
-    model : torch.nn.Module
-        Made by `deeporch.build` or `load_checkpoint`.
-    calibration : dict
-        Of the network: probability = sigmoid(logit / temperature + offset).
-
-    Returns
-    -------
-    Path
-        The ``.onnx`` file.
-
-    Raises
-    ------
-    ValueError
-        If the package onnx is not installed.
-    """
+    """Write a network as ONNX, and beside it a JSON file that says what goes in and what its outputs mean."""
     if find_spec("onnx") is None:
         raise ValueError("Exporting needs the package onnx: pip install onnx.")
     path = Path(path)

@@ -24,27 +24,14 @@ class OpenPitchNetConfig(PitchNetConfig):
 
 
 class Evidence(NamedTuple):
-    """What sounds: logits of pitches [batch, pitches], and of instruments there [batch, instruments + 1, pitches].
-
-    An instrument's logit holds if the pitch sounds. The last instrument is any that has no class.
-    """
+    """What sounds: logits of pitches [batch, pitches], and of instruments there [batch, instruments + 1, pitches]."""
 
     pitches: torch.Tensor
     instruments: torch.Tensor
 
 
 class OpenPitchNet(PitchNet):
-    """A note's probability is that of its pitch times that of its instrument, given the pitch.
-
-    The pitch is learned from all pitches, the instrument only from those that sound: how a pitch is heard, which is
-    the same in every library, does not hang on whose instrument plays it, and a note whose instrument is uncertain
-    still has a sure pitch.
-
-    Parameters
-    ----------
-    features, classes, config
-        As of `PitchNet`.
-    """
+    """A note's probability is that of its pitch times that of its instrument, given the pitch."""
 
     Config = OpenPitchNetConfig
 
@@ -86,17 +73,7 @@ class OpenPitchNet(PitchNet):
 
 
 def evidence_loss(evidence: Evidence, pitches: torch.Tensor, instruments: torch.Tensor) -> torch.Tensor:
-    """Return the loss a note: of all pitches, and of the instruments of those that sound.
-
-    Instruments are learned twice: as independent of each other, for two may play one pitch, and as rivals.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        From the network.
-    pitches, instruments : torch.Tensor
-        Multi-hot [batch, pitches] and [batch, pitches, instruments + 1].
-    """
+    """Return the loss a note: of all pitches, and of the instruments of those that sound."""
     bce = functional.binary_cross_entropy_with_logits
     pitch = bce(evidence.pitches, pitches, reduction="sum") / pitches.sum()
     batch, place = pitches.nonzero(as_tuple=True)
@@ -106,11 +83,7 @@ def evidence_loss(evidence: Evidence, pitches: torch.Tensor, instruments: torch.
 
 
 def inherit(model: OpenPitchNet, other: PitchNet) -> None:
-    """Give a network the weights of one that was trained before, as far as they fit; they may differ in some ways.
-
-    Filters over fewer bins an octave are made by sharing out each weight among the two nearest bins; further harmonics
-    begin with weights of 0, and instruments that the other does not know with its mean ones.
-    """
+    """Give a network the weights of one that was trained before, as far as they fit; they may differ in some ways."""
     mine, theirs = model.state_dict(), other.state_dict()
     for name in mine.keys() & theirs.keys():
         if mine[name].shape == theirs[name].shape:

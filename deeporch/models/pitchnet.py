@@ -176,22 +176,7 @@ class AlongPitch(nn.Conv1d):
 
 
 def grow(model: PitchNet, blocks: int, *, seed: int = 0) -> PitchNet:
-    """Return a copy of a network with more blocks, the new ones after the others; at first they change nothing.
-
-    Parameters
-    ----------
-    model : PitchNet
-        Made by `deeporch.build`.
-    blocks : int
-        How many it is to have.
-    seed : int
-        Of the new blocks' weights.
-
-    Raises
-    ------
-    ValueError
-        If it has more than that.
-    """
+    """Return a copy of a network with more blocks, the new ones after the others; at first they change nothing."""
     begun = model.config.blocks
     if blocks < begun:
         raise ValueError(f"A network of {begun} blocks cannot grow to {blocks}: give {begun} or more.")

@@ -62,10 +62,7 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The classic residual network without the max-pool after its first conv, to fit 128 x 128.
-
-    Source: K. He, X. Zhang, S. Ren, J. Sun, Deep residual learning for image recognition, CVPR 2016.
-    """
+    """The classic residual network without the max-pool after its first conv, to fit 128 x 128."""
 
     Config = ResNetConfig
 

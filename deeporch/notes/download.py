@@ -29,11 +29,7 @@ ADVICE = {
 
 
 def download_file(url: str, part: Path, checksum: str) -> Path:
-    """Download a file, going on from what `part` already holds, verify its md5, and return `part`.
-
-    ValueError if the whole file has another checksum (it is deleted, so that the next call starts anew);
-    ConnectionError if it cannot be had in five attempts; what there is, is kept.
-    """
+    """Download a file, going on from what `part` already holds, verify its md5, and return `part`."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _transfer(url, part)

@@ -360,10 +360,7 @@ def _values(values: str | Iterable[str], column: pd.Series, what: str) -> list[s
 
 
 def combine(libraries: Sequence[NoteLibrary], *, name: str = "combined") -> NoteLibrary:
-    """Return one library of several, with a column ``library`` that says where each note is from.
-
-    The audio is copied, zero-padded to the widest.
-    """
+    """Return one library of several, with a column ``library`` that says where each note is from."""
     rates = {library.sample_rate for library in libraries}
     if len(rates) != 1:
         raise ValueError(f"Libraries to combine must share one sample rate, but there are {sorted(rates) or 'none'}.")

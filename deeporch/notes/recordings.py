@@ -63,11 +63,7 @@ def find_files(
     *,
     duplicates: str = "drop",
 ) -> Found:
-    """List the files below `root`, in the order of their paths, without opening any; hidden ones are left out.
-
-    `parse` makes a row of a relative path, or raises ValueError with the reason why it is no note; `wanted` says by the
-    row whether it was asked for. The fingerprint is made of names, sizes and modification times.
-    """
+    """List the files below `root`, in the order of their paths, without opening any; hidden ones are left out."""
     check_choice(duplicates, ("drop", "keep"), "duplicates")
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {str(root)!r}: give root= a folder that has the recordings.")
@@ -150,10 +146,7 @@ def _walk(root: Path) -> tuple[list[tuple[str, str, os.stat_result]], list[tuple
 
 
 def read(found: Found, seconds: float) -> Notes:
-    """Decode every file of `found`, in order, on all cores, and keep `seconds` of each.
-
-    Threads are as fast as processes here: libsndfile, soxr and hashing all release the interpreter lock.
-    """
+    """Decode every file of `found`, in order, on all cores, and keep `seconds` of each."""
     same = identical_files(found) if found.duplicates == "drop" else {}
 
     def one(row: dict[str, Any]) -> Note:
@@ -173,11 +166,7 @@ def read(found: Found, seconds: float) -> Notes:
 
 
 def identical_files(found: Found) -> dict[str, str]:
-    """Return for every file with the same bytes as another the name of the one that is kept: no copy, and the first.
-
-    Two names for one recording would be two notes, and one of them could be trained on and the other tested. Only files
-    of equal size are read.
-    """
+    """Return for every file with the same bytes as another the name of the one that is kept: no copy, and the first."""
     files = sorted((row["file"] for row in found.rows), key=lambda file: (_original(file) != file, file))
     sizes = {file: found.path(file).stat().st_size for file in files}
     common = Counter(sizes.values())
@@ -196,11 +185,7 @@ def identical_files(found: Found) -> dict[str, str]:
 
 
 def prepare(row: dict[str, Any], audio: np.ndarray, sample_rate: float, *, seconds: float) -> Note:
-    """Make a note of decoded audio [samples, channels]: mono, 44.1 kHz, without leading silence, at most `seconds`.
-
-    Its row gets ``seconds``, ``peak`` (full scale is 1) and ``loudness`` (RMS of what is kept, dB relative to full
-    scale); levels are left as they are; a silent, broken or too short recording becomes a reason.
-    """
+    """Make a note of decoded audio [samples, channels]: mono, 44.1 kHz, without leading silence, at most `seconds`."""
     check_rate(sample_rate)
     mono = to_mono(audio)
     if not np.isfinite(mono).all():

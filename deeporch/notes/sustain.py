@@ -12,12 +12,7 @@ ATTACK, TAIL = 0.08, 0.35  # seconds before the steady part that are never repea
 
 
 def held(sound: np.ndarray, samples: int, rate: int, hertz: float, seed: int = 0) -> np.ndarray:
-    """Return a recorded tone of at least `samples`: its attack, its steady part continued, its end.
-
-    The steady part goes on from places drawn at random in it, each joined where the waveforms agree best (as in WSOLA:
-    Verhelst and Roelands, ICASSP 1993), so that neither a click nor a period of repetition is heard. A sound that is
-    long enough, or has no steady part, comes back as it is.
-    """
+    """Return a recorded tone of at least `samples`: its attack, its steady part continued, its end."""
     begin, end, last = _parts(sound, rate)
     period = rate / hertz
     overlap = round(min(max(2 * period, FRAME * rate), (end - begin) / 5))

@@ -19,10 +19,7 @@ FADE = 0.02  # seconds
 
 
 def read_chord(words: str) -> list[tuple[int, float, float, float]] | None:
-    """Return the notes of ``"C4 E4 G4 Bb4"`` or of a MIDI file; None if it is neither.
-
-    Each is its MIDI number, onset and end in seconds, and amplitude.
-    """
+    """Return the notes of ``"C4 E4 G4 Bb4"`` or of a MIDI file; None if it is neither."""
     if Path(words).suffix.lower() in (".mid", ".midi"):
         if not Path(words).is_file():
             raise FileNotFoundError(f"There is no MIDI file {words!r}.")
@@ -56,10 +53,7 @@ def chord_sound(notes: Iterable[tuple[int, float, float, float]], rate: int) -> 
 
 
 def part_of(path: str, begin: float | None, end: float | None, rate: int) -> tuple[Any, int | None, list[int] | None]:
-    """Return a target, its rate where it is no whole file, and its pitches where it is a chord, in words or MIDI.
-
-    Of a file or chord the part from `begin` to `end`, in seconds.
-    """
+    """Return a target, its rate where it is no whole file, and its pitches where it is a chord, in words or MIDI."""
     path = str(Path(path).expanduser())
     chord = read_chord(path)
     if chord is None and begin is None and end is None:

@@ -27,15 +27,7 @@ Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Distance:
-    """A named distance.
-
-    `energy` is what it sees of a sound, and adds up when notes sound together; `view` a linear map of energies [batch,
-    slots, bands] to what is compared; `compare` takes the target's view [...] and those of candidates [candidates, ...]
-    to distances [candidates]. `note_cost` is the share by which a search lengthens the distance for each note, so that
-    notes which change nothing are left out; `about` one line for tables. `rough` has numbers of neighbouring bands that
-    are averaged, and what compares those: twice, the coarser one first; a search screens notes by it. `represent` takes
-    views [candidates, ...] to what `compare` takes, where that is costly and does not add up (a network's embedding).
-    """
+    """A named distance."""
 
     name: str
     energy: Bands | Resolutions | Spectrum
@@ -47,10 +39,7 @@ class Distance:
     represent: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __call__(self, target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
-        """Return the distance of sounds [batch, samples] from a target [samples], at 44.1 kHz, as float32 [batch].
-
-        Both are padded with zeros to the longer one; bands look at the first four seconds.
-        """
+        """Return the distance of sounds [batch, samples] from a target [samples], at 44.1 kHz, as float32 [batch]."""
         samples = max(len(target), sounds.shape[1])
         energy = self.energy.exact if isinstance(self.energy, Spectrum) else self.energy
         both = [torch.nn.functional.pad(x, (0, samples - x.shape[1])) for x in (target[None], sounds)]
@@ -63,12 +52,7 @@ class Distance:
 
 
 def asymmetric(target: torch.Tensor, sounds: torch.Tensor, *, missing: float, excess: float) -> torch.Tensor:
-    """Return 1000 × (missing × Σ of what the sound lacks + excess × Σ of what it has too much).
-
-    Magnitude spectra, each divided by its maximum times the length n of the transform (C. E. Cella et al., A study on
-    neural models for target-based computer-assisted musical orchestration, CSMC + MuMe 2020; excess costs ten there.
-    In Orchidea's own source, missing energy does).
-    """
+    """Return 1000 × (missing × Σ of what the sound lacks + excess × Σ of what it has too much)."""
     target, sounds = (x.clamp(min=0).sqrt().flatten(-2) for x in (target, sounds))
     n = 2 * max(target.shape[-1] - 1, 1)
     target, sounds = (x / x.amax(-1, keepdim=True).clamp(min=TINY) for x in (target, sounds))
@@ -112,12 +96,7 @@ def framewise(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
 
 
 def partials(target: torch.Tensor, sounds: torch.Tensor, **options: int) -> torch.Tensor:
-    """Return the angle between what stands out of two sounds' spectra: 0 is the same, 1 has nothing in common.
-
-    Magnitudes to the power of a quarter let soft partials count, and no floor has to be chosen. From each band the mean
-    of the five thirds of an octave around it is taken away: partials stay, noise and the colour of a room or of a
-    microphone go. The angle makes the level indifferent. `options` are those of `relief`.
-    """
+    """Return the angle between what stands out of two sounds' spectra: 0 is the same, 1 has nothing in common."""
     return angle(relief(target, **options), relief(sounds, **options))
 
 
@@ -131,12 +110,7 @@ def multi_resolution(
 
 
 def relief(energy: torch.Tensor, *, group: int = GROUP, roots: int = 3, around: bool = True) -> torch.Tensor:
-    """Return how bands [..., slots, bands] stand out from those around them, compressed, as vectors [..., both].
-
-    `group` is how many bands are a third of an octave; `roots` how many times the square root of energies is taken (1
-    gives magnitudes, 3 magnitudes to the power of a quarter); `around` whether the mean of what is around a band is
-    taken away.
-    """
+    """Return how bands [..., slots, bands] stand out from those around them, compressed, as vectors [..., both]."""
     for _ in range(roots):
         energy = energy.clamp(min=0).sqrt()
     groups = energy.unflatten(-1, (-1, group))
@@ -168,11 +142,7 @@ def roughly(compare: Compare) -> tuple[tuple[int, Compare], ...]:
 
 
 def combined(target: torch.Tensor, sounds: torch.Tensor, *, bands: int, group: int = GROUP) -> torch.Tensor:
-    """Return angle between what stands out + angle between loudness spectra + mean level difference / 20 dB.
-
-    Of views whose first `bands` are a logarithmic spectrum, and the others a mel spectrum. What stands out tells notes
-    apart, whatever the colour; loudness (roots of magnitudes) and level see to it that the colour is right.
-    """
+    """Return angle between what stands out + angle between loudness spectra + mean level difference / 20 dB."""
     (fine, colour), (fines, colours) = (x.tensor_split((bands,), -1) for x in (target, sounds))
     loudness = angle(*(relief(x, group=1, roots=2, around=False) for x in (colour, colours)))
     return partials(fine, fines, group=group) + loudness + level_difference(colour, colours) / LEVEL
@@ -236,13 +206,7 @@ MULTI_RESOLUTION = Distance(
 
 
 def get_distance(name: str | Distance) -> Distance:
-    """Return a distance by its name; one of your own is passed through.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name.
-    """
+    """Return a distance by its name; one of your own is passed through."""
     return name if isinstance(name, Distance) else DISTANCES[check_choice(name, DISTANCES, "distance")]
 
 
@@ -253,22 +217,7 @@ def distance(
     *,
     name: str | Distance = DEFAULT,
 ) -> float:
-    """Return the distance of a sound from a target.
-
-    Parameters
-    ----------
-    target, sound : path, array or tensor
-        Mono or stereo, at any rate; silence before them is left out.
-    sample_rate : int, optional
-        Of arrays and tensors, in Hz.
-    name : str
-        One of DISTANCES.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If the distance is unknown, or a sound cannot be used.
-    """
+    """Return the distance of a sound from a target."""
     measure = get_distance(name)
     sounds = [read_sound(each, sample_rate, SAMPLE_RATE) for each in (target, sound)]
     return float(measure(sounds[0], sounds[1][None])[0])

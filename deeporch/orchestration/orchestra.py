@@ -28,16 +28,7 @@ class Filter:
 
 
 def parse_orchestra(orchestra: str | Sequence[str], notes: NoteLibrary) -> tuple[str, ...]:
-    """Return the players of an orchestra.
-
-    A player each, separated by spaces; ``"A|B"`` is one player who doubles. A doubling player's second instrument may
-    be missing from the library: it is left out.
-
-    Raises
-    ------
-    ValueError
-        If there is no player, or the library has no such instrument (near names are given).
-    """
+    """Return the players of an orchestra."""
     players = tuple(orchestra.replace(",", " ").split() if isinstance(orchestra, str) else map(str, orchestra))
     if not players:
         raise ValueError("The orchestra has no player: give instruments separated by spaces, such as 'Fl Ob ClBb Vc'.")
@@ -92,13 +83,7 @@ def note_filters(
     partials: np.ndarray | None = None,
     partial_filter: float = 0.0,
 ) -> list[Filter]:
-    """Return the filters that the options ask for; see `deeporch.orchestrate`.
-
-    Raises
-    ------
-    ValueError
-        If a value is not known or not a pitch.
-    """
+    """Return the filters that the options ask for; see `deeporch.orchestrate`."""
     found, midi = (
         [Filter(f"recordings of {SHORTEST:g} s and more", notes.table["seconds"].to_numpy() >= SHORTEST)],
         notes.table["midi"].to_numpy(dtype=float),
@@ -131,15 +116,7 @@ def _midi(pitch: str | int) -> int:
 
 
 def candidates(notes: NoteLibrary, players: Sequence[str], filters: Sequence[Filter]) -> list[np.ndarray]:
-    """Return the rows of the library that each player may be given.
-
-    A player who is left without notes rests, as long as another one has some.
-
-    Raises
-    ------
-    ValueError
-        If no player has a note left; the sentence says which filter emptied which instrument.
-    """
+    """Return the rows of the library that each player may be given."""
     rows = {}
     reasons = []
     for instrument in dict.fromkeys(name for player in players for name in player.split("|")):
@@ -166,16 +143,7 @@ def _grouped(reasons: Sequence[str]) -> str:
 def fix(
     notes: NoteLibrary, players: Sequence[str], choices: Sequence[np.ndarray], fixed: Iterable[str | SolutionNote]
 ) -> tuple[list[np.ndarray], list[int]]:
-    """Return what each player may be given when some notes must sound, and who must play.
-
-    Fixed notes are ``"Vc C2"`` (any dynamic), ``"Vc C2 ff"``, or notes of a solution, which keep their players; they
-    need not be among the choices.
-
-    Raises
-    ------
-    ValueError
-        If the library has no such note, or no player is left for it.
-    """
+    """Return what each player may be given when some notes must sound, and who must play."""
     choices, must_play = list(choices), []
     table = notes.table
     fixed = [fixed] if isinstance(fixed, str) else list(fixed)

@@ -21,11 +21,7 @@ from .solution import Solution, SolutionNote
 
 
 def from_json(path: str | Path, notes: NoteLibrary) -> Solution:
-    """Read a solution that `to_json` wrote.
-
-    With another library than it was made with, its notes are found by file, or else by instrument, pitch, dynamic and
-    technique. What is no solution, or a note that the library lacks, is a ValueError.
-    """
+    """Read a solution that `to_json` wrote."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
@@ -79,12 +75,7 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def read_connection(path: str | Path, notes: NoteLibrary) -> Solution:
-    """Read a solution in the connection form, Orchidea's or ours, so that it can be heard and scored.
-
-    Notes are looked for in the library by file, or else by instrument, pitch, dynamic and technique; those without a
-    player go to the first who plays the instrument and is free. The distance is not known (NaN). A note without a pitch
-    that the library does not have is left out with a warning; any other is a ValueError, as is what cannot be read.
-    """
+    """Read a solution in the connection form, Orchidea's or ours, so that it can be heard and scored."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
@@ -136,10 +127,7 @@ def _parse(path: Path) -> list:
 
 
 def _walk(tree: list) -> Iterator[tuple[int, list[str], dict[str, list[str]], list[str]]]:
-    """Yield every list: its line, its words, its lists of words by their first, and the words of its segment.
-
-    Of the solutions of a segment only the first is read. Lists may lie as deep as the file is long.
-    """
+    """Yield every list: its line, its words, its lists of words by their first, and the words of its segment."""
     waiting = [(tree, [])]
     while waiting:
         each, segment = waiting.pop()
@@ -241,10 +229,7 @@ def find_row(
     notes: NoteLibrary, where: str, *, file: str, instrument: str, midi: int, dynamic: str = "", technique: str = "",
     mute: str = "",
 ) -> int:  # fmt: skip
-    """Return the row of a library that holds a note: by file, if the pitch is right, or else by what it is.
-
-    A dynamic or technique that is empty fits any. Errors begin with `where`, and name what is near.
-    """
+    """Return the row of a library that holds a note: by file, if the pitch is right, or else by what it is."""
     table = notes.table
     right = ((table["instrument"] == instrument) & (table["midi"] == midi)).to_numpy()
     muted = right & (table["mute"].fillna("") == mute).to_numpy(dtype=bool)

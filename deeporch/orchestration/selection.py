@@ -32,11 +32,7 @@ GAINED = 6.0  # decibels by which a note may be played louder or softer than it 
 def choose(
     states: Sequence[SearchState], spans: Sequence[Segment], *, count: int, diversity: float, continuity: float
 ) -> list[list[SolutionNote]]:
-    """Return the notes of solutions that deserve to be rendered: the best, and good ones unlike those before them.
-
-    More than `count` are returned. `diversity` is what a solution pays for sharing all its notes with an earlier one,
-    and `continuity` for a leap of an octave of all players, both relative to the median distance.
-    """
+    """Return the notes of solutions that deserve to be rendered: the best, and good ones unlike those before them."""
     if len(states) > 1:
         _pass_on(states)
     ranked = [state.ranked()[:DEEP] for state in states]
@@ -179,10 +175,7 @@ def rendered_solutions(
     *,
     title: str = "",
 ) -> list[Solution]:
-    """Return solutions, the nearest first, with the distance of their sound from the target and their notes' cost.
-
-    Of a target that is one chord, the first seconds are compared, as in the search.
-    """
+    """Return solutions, the nearest first, with the distance of their sound from the target and their notes' cost."""
     seconds, rate = len(sound) / notes.sample_rate, notes.sample_rate
     begin, end = (round(time * rate) for time in (spans[0].begin, spans[-1].end))
     if len(spans) == 1 and not isinstance(measure.energy, Spectrum):
@@ -198,10 +191,7 @@ def rendered_solutions(
 
 
 def counted(notes: Sequence[SolutionNote]) -> int:
-    """Return how many notes a solution pays for: one that is within a semitone of another at the same time counts more.
-
-    Such notes bring a lone partial nearer by what is wrong with the first.
-    """
+    """Return how many notes a solution pays for: one within a semitone of another at the same time counts more."""
     count = 0
     for k, note in enumerate(notes):
         near = (other for other in notes[:k] if abs(other.midi - note.midi) <= 1)

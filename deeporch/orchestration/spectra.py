@@ -42,14 +42,7 @@ ENDING = 0.15  # seconds at the end of a recording in which it may already die a
 
 @dataclass(frozen=True)
 class Bands:
-    """Energy in slots of time and bands of frequency, from a short-time Fourier transform.
-
-    Energies of notes add up to the energy of their mixture if their phases are unrelated, so that a mixture's energy
-    costs a sum instead of a transform.
-
-    Bands are spaced by `scale`: "log", `per_octave` an octave from `low` up to `high` (centres, in Hz); "mel", `count`
-    over all frequencies. `n_fft` and `hop` are the window (Hann) and its step in samples.
-    """
+    """Energy in slots of time and bands of frequency, from a short-time Fourier transform."""
 
     scale: str = "log"
     count: int = 128
@@ -76,11 +69,7 @@ class Bands:
         return csr_array((weights / weights.sum(1, keepdims=True)).astype(np.float32))
 
     def __call__(self, audio: torch.Tensor, seconds: float = LONGEST) -> torch.Tensor:
-        """Return the energy of sounds, float32 [batch, slots, bands], of audio [batch, samples].
-
-        A slot between two of EDGES has the mean power of the frames in it times its length; what comes after `seconds`
-        is left out.
-        """
+        """Return the energy of sounds, float32 [batch, slots, bands], of audio [batch, samples]."""
         seconds = min(seconds, LONGEST)
         audio = audio[:, : round(seconds * self.sample_rate)].float()
         window = torch.hann_window(self.n_fft)
@@ -92,10 +81,7 @@ class Bands:
         return torch.from_numpy(energy).view(-1, *power.shape[1:]).permute(1, 2, 0)
 
     def of_notes(self, notes: NoteLibrary, seconds: float = LONGEST, rows: np.ndarray | None = None) -> torch.Tensor:
-        """Return the energy of a library's notes, float32 [rows, slots, bands]; transform and cache them once.
-
-        A slot that `seconds` cuts keeps the part of its energy that lies before.
-        """
+        """Return the energy of a library's notes, float32 [rows, slots, bands]; transform and cache them once."""
         values, gain = _cached(self, notes)
         rows = np.arange(len(notes)) if rows is None else rows
         slots, part = covered(seconds)
@@ -145,15 +131,7 @@ class Resolutions:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Energy of the whole sound over frequency: |rfft|² of the sound, zero-padded to a power of two.
-
-    Parameters
-    ----------
-    bands : int
-        Neighbouring bins are averaged until there are no more than so many; 0 keeps them all (plus the last one).
-    sample_rate : int
-        In Hz.
-    """
+    """Energy of the whole sound over frequency: |rfft|² of the sound, zero-padded to a power of two."""
 
     bands: int = 4096
     sample_rate: int = 44_100
@@ -180,11 +158,7 @@ class Spectrum:
 
 
 def sustained(energy: torch.Tensor, lengths: np.ndarray, seconds: float) -> torch.Tensor:
-    """Return energies [rows, slots, bands] of recordings so many seconds long as if held for `seconds`.
-
-    Slots that a recording does not fill have the mean power of those that it fills, but for the first one. A length of
-    infinity leaves a sound as it is.
-    """
+    """Return energies [rows, slots, bands] of recordings so many seconds long as if held for `seconds`."""
     slots, part = covered(seconds)
     lengths = np.where(np.asarray(lengths) >= seconds - ENDING, np.inf, lengths)
     widths = torch.from_numpy(np.diff(EDGES)[:slots].astype(np.float32)) * part
@@ -207,10 +181,7 @@ def covered(seconds: float) -> tuple[int, torch.Tensor]:
 
 @lru_cache(maxsize=256)
 def slot_weights(frames: int, step: float, seconds: float) -> torch.Tensor:
-    """Return float32 [slots, frames]: what turns the power of frames into the energy of slots.
-
-    Each frame stands for the time around its centre; a slot takes the share that lies in it.
-    """
+    """Return float32 [slots, frames]: what turns the power of frames into the energy of slots."""
     slots, _ = covered(seconds)
     first = (np.arange(frames) - 0.5) * step
     weights = []

@@ -22,13 +22,7 @@ TARGET_SECONDS = (0.05, 60.0)  # shortest and longest
 
 
 def read_target(target: str | Path | np.ndarray | torch.Tensor, sample_rate: int | None, wanted: int) -> torch.Tensor:
-    """Return a target as mono float32 [samples] at the wanted rate, without the silence before it.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If it is no sound, silent, not finite, or shorter than 0.05 s or longer than 60 s.
-    """
+    """Return a target as mono float32 [samples] at the wanted rate, without the silence before it."""
     sound = read_sound(target, sample_rate, wanted)
     check_range(round(len(sound) / wanted, 6), *TARGET_SECONDS, "The target's duration in seconds")
     return sound
@@ -61,17 +55,7 @@ class Segment:
 
 
 def find_segments(sound: torch.Tensor, sample_rate: int, how: str | Sequence[float] = "auto") -> list[Segment]:
-    """Return the segments of a sound [samples], those that are nearly silent left out.
-
-    "auto" cuts where the spectrum changes: where a part of what sounds was not there a moment before, nor when the
-    segment began. What only dies away is no change, however long it lasts. "onsets" cuts at each onset that librosa
-    detects, "one" never. Or `how` has the times at which segments begin.
-
-    Raises
-    ------
-    ValueError
-        If `how` is unknown, or the times do not ascend within the sound.
-    """
+    """Return the segments of a sound [samples], those that are nearly silent left out."""
     end, frames = len(sound) / sample_rate, _frames(sound, sample_rate)
     step = STEP / sample_rate
     level = 10 * np.log10(np.maximum(frames.sum(1), 1e-12 * frames.sum(1).max()))
@@ -174,10 +158,7 @@ def _onsets(sound: torch.Tensor, sample_rate: int) -> list[float]:
 
 
 def smoothest_path(costs: Sequence[np.ndarray], moves: Sequence[np.ndarray]) -> list[int]:
-    """Return one choice a segment whose costs plus those of the moves between them are least (Viterbi's algorithm).
-
-    `costs` has an array [choices] for each segment, `moves` one [choices, choices of the next] for each pair.
-    """
+    """Return one choice a segment whose costs plus those of the moves between them are least (Viterbi's algorithm)."""
     total, back = costs[0], []
     for cost, move in zip(costs[1:], moves, strict=True):
         through = total[:, None] + move
@@ -190,11 +171,7 @@ def smoothest_path(costs: Sequence[np.ndarray], moves: Sequence[np.ndarray]) -> 
 
 
 def movement(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return how far players move, 0 to 1, between choices of two segments: [choices before, choices after].
-
-    Choices are MIDI numbers [choices, players], NaN for rests; to or from a rest is no move. It is the mean over
-    players of the interval, an octave or more being 1.
-    """
+    """Return how far players move, 0 to 1, between choices of two segments: [choices before, choices after]."""
     steps = np.abs(before[:, None] - after[None]).clip(max=LEAP) / LEAP
     return np.nan_to_num(steps).mean(2)
 
@@ -224,11 +201,7 @@ DEPTH_DB = 12.0  # a partial stands so far above the valleys beside it
 
 
 def find_partials(sound: torch.Tensor, sample_rate: int, *, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the partials of a sound.
-
-    As fractional MIDI numbers, ascending, and magnitudes relative to the strongest one; those below `threshold` (0 to
-    1) do not count.
-    """
+    """Return the partials of a sound."""
     samples = np.asarray(sound, dtype=np.float64)
     n = 1 << max(15, (len(samples) - 1).bit_length())
     magnitude = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), n))

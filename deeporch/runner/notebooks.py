@@ -26,13 +26,7 @@ _PRIVATE = ("home", "Users", "root", "tmp", "private", "var", "mnt")  # where a 
 
 
 def read_notebook(path: str | Path) -> NotebookNode:
-    """Read a notebook file.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        In one sentence, when there is no such file or it is no notebook.
-    """
+    """Read a notebook file."""
     import nbformat
 
     path = Path(path)
@@ -53,23 +47,7 @@ def parameters_cell(notebook: NotebookNode) -> NotebookNode | None:
 
 
 def read_parameters(notebook: NotebookNode | str | Path) -> dict[str, Any]:
-    """Return the names and default values of a notebook's parameters cell, in order.
-
-    Parameters
-    ----------
-    notebook : NotebookNode, str or Path
-        A notebook or its file.
-
-    Returns
-    -------
-    dict
-        Empty if no cell is tagged ``parameters``.
-
-    Raises
-    ------
-    ValueError
-        If a default is not a plain Python value (it could then be neither checked nor written to a profile).
-    """
+    """Return the names and default values of a notebook's parameters cell, in order."""
     notebook = read_notebook(notebook) if isinstance(notebook, str | Path) else notebook
     cell = parameters_cell(notebook)
     values = {}
@@ -88,13 +66,7 @@ def read_parameters(notebook: NotebookNode | str | Path) -> dict[str, Any]:
 
 
 def read_metrics(notebook: NotebookNode | str | Path) -> dict[str, Any]:
-    """Return every metric that an executed notebook recorded; of a name recorded twice, the later value.
-
-    Parameters
-    ----------
-    notebook : NotebookNode, str or Path
-        A notebook or its file.
-    """
+    """Return every metric that an executed notebook recorded; of a name recorded twice, the later value."""
     notebook = read_notebook(notebook) if isinstance(notebook, str | Path) else notebook
     metrics: dict[str, Any] = {}
     for _, output in _outputs(notebook):
@@ -106,12 +78,7 @@ def read_metrics(notebook: NotebookNode | str | Path) -> dict[str, Any]:
 
 
 def clean_notebook(notebook: NotebookNode) -> NotebookNode:
-    """Return a copy with its sources and results, and without what belongs to one run on one machine.
-
-    Removed are the cells papermill adds, progress and warnings (the ``stderr`` stream), live widgets, timings and
-    editor state; memory addresses; and the folders of this machine, so that ``<repository>/figures/a.csv`` is
-    ``figures/a.csv``. Execution counts start at 1 and ascend; the kernel is ``python3``.
-    """
+    """Return a copy with its sources and results, and without what belongs to one run on one machine."""
     import nbformat
 
     notebook = copy.deepcopy(notebook)
@@ -135,11 +102,7 @@ def clean_notebook(notebook: NotebookNode) -> NotebookNode:
 
 
 def check_notebook(notebook: NotebookNode) -> list[str]:
-    """Return what keeps a notebook from being committed, one sentence each; nothing if it is fit.
-
-    It must have run from top to bottom without an error, and hold no progress output, no cell that papermill added,
-    no kernel of one machine, no path of one machine and no memory address.
-    """
+    """Return what keeps a notebook from being committed, one sentence each; nothing if it is fit."""
     problems = []
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         problems.append("The kernel is not python3.")

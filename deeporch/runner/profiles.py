@@ -60,20 +60,7 @@ class Job:
 
 
 def find_notebooks(names: Sequence[str], folder: Path) -> list[Path]:
-    """Return the notebook files meant by `names`: ``2``, ``02``, ``02_cnn``, the full name, or a path.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Empty for every numbered notebook of `folder`.
-    folder : Path
-        Where the notebooks are.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there are none, or a name means none or several of them.
-    """
+    """Return the notebook files meant by `names`: ``2``, ``02``, ``02_cnn``, the full name, or a path."""
     known = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not known and not any("/" in name or name.endswith(".ipynb") for name in names):
         raise FileNotFoundError(f"There are no numbered notebooks (NN_name.ipynb) in {folder}.")
@@ -94,13 +81,7 @@ def find_notebooks(names: Sequence[str], folder: Path) -> list[Path]:
 
 
 def load_profile(name: str, folder: Path) -> Profile:
-    """Read ``<folder>/profiles/<name>.yaml`` and check that what it names exists.
-
-    Raises
-    ------
-    ValueError
-        For an unknown profile, an unreadable file, a notebook that is not there or a parameter it does not have.
-    """
+    """Read ``<folder>/profiles/<name>.yaml`` and check that what it names exists."""
     files = {path.stem: path for path in sorted((folder / "profiles").glob("*.yaml"))}
     if name == "quick" and name not in files:  # the notebooks' own defaults
         return Profile(name, limits={"default": LIMIT})
@@ -129,13 +110,7 @@ def load_profile(name: str, folder: Path) -> Profile:
 
 
 def plan_steps(profile: Profile, folder: Path, given: dict[str, str]) -> list[Job]:
-    """Return the profile's steps as jobs, the most valuable first.
-
-    Raises
-    ------
-    ValueError
-        If it has none, or one names a notebook or a parameter that is not there.
-    """
+    """Return the profile's steps as jobs, the most valuable first."""
     if not profile.steps:
         raise ValueError(f"The profile {profile.name} has no steps: --minutes is for profiles that have, such as gpu.")
     jobs = []
@@ -154,13 +129,7 @@ def plan_steps(profile: Profile, folder: Path, given: dict[str, str]) -> list[Jo
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
-    """Return ``NAME=VALUE`` texts as a dict.
-
-    Raises
-    ------
-    ValueError
-        If one has no name or no ``=``.
-    """
+    """Return ``NAME=VALUE`` texts as a dict."""
     pairs = {}
     for text in assignments:
         name, equals, value = text.partition("=")
@@ -177,22 +146,7 @@ def absolute(text: str) -> str:
 
 
 def convert(value: Any, default: Any, what: str) -> Any:
-    """Return `value` as the type of `default`.
-
-    Parameters
-    ----------
-    value : Any
-        A text is read as YAML, unless `default` is a text too. An int may stand for a float.
-    default : Any
-        What the notebook itself has. None takes any type.
-    what : str
-        For the error message.
-
-    Raises
-    ------
-    ValueError
-        In one sentence, if the type is another one.
-    """
+    """Return `value` as the type of `default`."""
     if isinstance(default, str):
         quoted = isinstance(value, str) and len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
         result = value[1:-1] if quoted else value
@@ -213,26 +167,7 @@ def plan(
     timeout: float | None = None,
     patience: float | None = None,
 ) -> list[Job]:
-    """Return the jobs: for every notebook its defaults, changed by the profile, changed by what was `given`.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        The notebooks.
-    profile : Profile
-        Its parameters and time limits.
-    given : dict
-        Names and values from the command line; each goes to the notebooks that have such a parameter.
-    timeout : float, optional
-        Seconds a notebook, instead of the profile's limits.
-    patience : float, optional
-        Seconds without progress, instead of the profile's.
-
-    Raises
-    ------
-    ValueError
-        For a name that no notebook has (with those that look like it), or a value of the wrong type.
-    """
+    """Return the jobs: for every notebook its defaults, changed by the profile, changed by what was `given`."""
     defaults = {path: read_parameters(path) for path in paths}
     known = sorted({name for values in defaults.values() for name in values})
     for name in given:

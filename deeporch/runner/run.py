@@ -61,11 +61,7 @@ class Result:
 
 
 class Watcher(threading.Thread):
-    """Reads what papermill and the notebook print, and keeps where it is.
-
-    A progress bar in the notebook prints to stderr, papermill passes it on, and here its last line becomes the status.
-    It stays in the executed notebook of the run folder; `clean_notebook` keeps it out of the committed one.
-    """
+    """Reads what papermill and the notebook print, and keeps where it is."""
 
     _CLOCK = re.compile(r"\d+:\d\d(:\d\d)?")  # in a bar, moves by itself
     _NOISE = re.compile(r"^(Ending Cell|(In|Out)put Notebook:|Executing notebook with|\s*$)")
@@ -249,13 +245,7 @@ def write_results(folder: Path, about: dict[str, Any], results: Sequence[Result]
 
 
 def commit(job: Job, folder: Path) -> None:
-    """Write the executed notebook, cleaned, over its source.
-
-    Raises
-    ------
-    ValueError
-        If it is not fit to be committed, or its source was edited during the run.
-    """
+    """Write the executed notebook, cleaned, over its source."""
     cleaned = clean_notebook(read_notebook(folder / f"{job.name}.ipynb"))
     problems = check_notebook(cleaned)
     if [cell.source for cell in cleaned.cells] != [cell.source for cell in read_notebook(job.path).cells]:
@@ -279,10 +269,7 @@ def _clock(seconds: float) -> str:
 
 
 def run(jobs: Sequence[Job], folder: Path, *, commit_them: bool = False, minutes: float | None = None) -> list[Result]:
-    """Run every job, one after the other, and keep the run folder up to date.
-
-    With a limit of minutes, what the folder has already is not run again, and what is not finished by then is left out.
-    """
+    """Run every job, one after the other, and keep the run folder up to date."""
     deadline = time.monotonic() + 60 * minutes if minutes else math.inf
     results = earlier_results(folder, jobs) if minutes else []
     done = {result.notebook for result in results}

@@ -25,10 +25,7 @@ RATES = (1_000, 1_000_000)  # Hz
 
 
 def decode(file: str | Path | bytes) -> tuple[np.ndarray, int]:
-    """Return the samples of an audio file, float32 [samples, channels], and their rate in Hz.
-
-    It is read block by block: a header may state no length, or an absurd one.
-    """
+    """Return the samples of an audio file, float32 [samples, channels], and their rate in Hz."""
     name = "The sound" if isinstance(file, bytes) else repr(str(file))
     if not isinstance(file, bytes):
         if not Path(file).is_file():
@@ -98,10 +95,7 @@ def start_of_sound(audio: np.ndarray) -> int:
 
 
 def loudness(audio: np.ndarray) -> float:
-    """Return the root mean square of a mono sound [samples] or of the channels of another [samples, channels].
-
-    Frames of 50 ms at 44.1 kHz that are 40 dB softer than the loudest do not count.
-    """
+    """Return the root mean square of a mono sound [samples] or of the channels of another [samples, channels]."""
     power = np.square(audio, dtype=np.float64).reshape(len(audio), -1).mean(1)
     frames = np.pad(power, (0, -len(power) % LOUD_FRAME)).reshape(-1, LOUD_FRAME).mean(1)
     return (
@@ -117,10 +111,7 @@ def resample(audio: np.ndarray, rate: float, wanted: float) -> np.ndarray:
 def read_sound(
     audio: str | Path | bytes | np.ndarray | torch.Tensor, sample_rate: float | None, wanted: int
 ) -> torch.Tensor:
-    """Return a sound as mono float32 [samples] at the wanted rate, without the silence before it.
-
-    `audio` is a file, its bytes, or samples ([samples], [samples, channels] or [channels, samples]) at `sample_rate`.
-    """
+    """Return a sound as mono float32 [samples] at the wanted rate, without the silence before it."""
     name = "The audio"
     if isinstance(audio, str | Path | bytes | bytearray | memoryview | io.IOBase):
         if isinstance(audio, str | Path):

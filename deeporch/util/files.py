@@ -43,10 +43,7 @@ def cache_dir() -> Path:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, which it replaces if the block succeeds; an OSError is one sentence.
-
-    A reader sees the old file or the whole new one, also when two processes write the same path at once.
-    """
+    """Yield a temporary path beside `path`, which it replaces if the block succeeds; an OSError is one sentence."""
     path = user_path(path)
     temporary = None
     try:
@@ -69,10 +66,7 @@ writing_to = atomic_path
 
 @contextmanager
 def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
-    """Yield a new folder beside `folder`, whose place it takes in one step if the block succeeds.
-
-    What `keep` says is good is left alone if it is there by then, made by another process.
-    """
+    """Yield a new folder beside `folder`, whose place it takes in one step if the block succeeds."""
     with _explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(folder.parent)
@@ -165,10 +159,7 @@ ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "with more roo
 
 
 def cached_array(path: Path, shape: Sequence[int], fill: Callable[[np.ndarray], None]) -> np.ndarray:
-    """Return a float16 array of the cache, memory-mapped; `fill` makes it once, and again if the file is damaged.
-
-    After the array the file has its checksum. The disk's space is reserved first: a full one is an OSError, no crash.
-    """
+    """Return a float16 array of the cache, memory-mapped; `fill` makes it once, and again if the file is damaged."""
     shape = tuple(int(size) for size in shape)
     if not _is_whole(path, shape):
         with atomic_path(path) as temporary:

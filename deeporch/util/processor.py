@@ -30,19 +30,12 @@ def _quota() -> float:
 
 
 def wait_passively() -> None:
-    """Let OpenMP's threads sleep at barriers, not spin; only before torch is imported.
-
-    Beside other programs, two spinning threads train at a tenth of the speed; on an idle machine nothing is lost.
-    """
+    """Let OpenMP's threads sleep at barriers, not spin; only before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def keep_memory() -> None:
-    """Let freed blocks over 32 MB be used again, where the C library is glibc.
-
-    It would return each to the system, which fills it with zeros for the next step: at 128 x 128 and batches of 256,
-    four tenths of training.
-    """
+    """Let freed blocks over 32 MB be used again, where the C library is glibc."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, 2**30)

@@ -18,10 +18,7 @@ _LISTENER: ContextVar[Callable[[float, float | None, str], None] | None] = Conte
 
 @contextmanager
 def told(listener: Callable[[float, float | None, str], None]) -> Iterator[None]:
-    """Within the block, in this thread, draw no bars, but call ``listener(count, total, description)`` at each step.
-
-    What it raises breaks off the work that is measured.
-    """
+    """Within the block, in this thread, draw no bars, but call ``listener(count, total, description)`` at each step."""
     token = _LISTENER.set(listener)
     try:
         yield
@@ -76,11 +73,7 @@ _WITHOUT_TOTAL = "{desc}{n_fmt}{unit}, {elapsed}{postfix}"
 
 
 def progress(iterable: Any = None, **options: Any) -> tqdm:
-    """Return a tqdm bar over `iterable` (or a manual one with ``total=``).
-
-    In a notebook it is HTML that goes when it is finished, in a terminal a line; within `told` it is not drawn. In a
-    log (no terminal, or ``DEEPORCH_HEADLESS`` is set by the runner) it prints at most one plain line every ten seconds.
-    """
+    """Return a tqdm bar over `iterable` (or a manual one with ``total=``)."""
     if _LISTENER.get() is not None:
         return _Told(iterable, **options)
     if os.environ.get("DEEPORCH_HEADLESS"):

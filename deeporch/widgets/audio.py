@@ -82,10 +82,7 @@ def _mono(audio: torch.Tensor | np.ndarray) -> np.ndarray:
 
 
 def _lufs(samples: np.ndarray, sample_rate: int) -> float:
-    """Return the loudness in LUFS, whatever the level: measured at a peak of −12 dB.
-
-    There the absolute gate leaves out nothing of soft sounds, and torchaudio's filters do not clip loud ones.
-    """
+    """Return the loudness in LUFS, whatever the level: measured at a peak of −12 dB."""
     peak = 4 * float(np.abs(samples).max())
     if not peak:
         return MATCHED_LUFS

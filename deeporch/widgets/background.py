@@ -50,10 +50,7 @@ class Work(ipywidgets.VBox):
         return self._asked.is_set()
 
     def start(self, action: Callable[[], object], *, done: Callable[[object], None] | None = None) -> bool:
-        """Do `action()` in a thread, then `done(its result)` there; return whether it was begun, else say why not.
-
-        Progress bars of `deeporch.util.progress` within it are shown here, and the stop button breaks them off.
-        """
+        """Do `action()` in a thread, then `done(its result)` there; return whether it was begun, else say why not."""
         if self.running:
             self.message.warn("One thing at a time: stop what is running first.")
             return False

@@ -60,10 +60,7 @@ class Room(ipywidgets.VBox):
 
 
 class Slider(anywidget.AnyWidget):
-    """A native slider with a label and a readout, which screen readers can name (ipywidgets' cannot).
-
-    `names` are what the values from `min` on are called, in place of numbers; `title` is what screen readers say.
-    """
+    """A native slider with a label and a readout, which screen readers can name (ipywidgets' cannot)."""
 
     _esm = HERE / "slider.js"
     _css = HERE / "slider.css"
@@ -91,10 +88,7 @@ class Slider(anywidget.AnyWidget):
 
 
 class Switch(anywidget.AnyWidget):
-    """Several sounds (files of the MIME type `kind`) behind one player; switching `index` keeps the place.
-
-    Set `names` and `kind` before `sounds`.
-    """
+    """Several sounds (files of the MIME type `kind`) behind one player; switching `index` keeps the place."""
 
     _esm = HERE / "switch.js"
     _css = HERE / "switch.css"

@@ -26,13 +26,7 @@ COLUMNS = (
 
 
 class EarTest(Room):
-    """Guess the instruments of random mixtures, in which no instrument plays twice, against a network.
-
-    `library` (its name, or the notes) is what is mixed; `networks`, all that ship by default, play against you, first
-    the one that is named as the library. Every control is an attribute: n, seed, network ("": none), guess. `truth`
-    holds (instrument, pitch) of the mixture (do not look), `table` a row a round (COLUMNS; the numbers count the right
-    ones), `message.text` says what went wrong.
-    """
+    """Guess the instruments of random mixtures, in which no instrument plays twice, against a network."""
 
     n = traitlets.Int(2)
     seed = traitlets.Int(0)

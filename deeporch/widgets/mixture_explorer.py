@@ -28,13 +28,7 @@ MOST = 10  # notes
 
 
 class MixtureExplorer(Room):
-    """Mixtures to play with: draw one at random or place its notes, solo and mute them, ask the networks.
-
-    `library` (its name, or the notes) is what is mixed; `networks`, all that ship by default, say what they recognise.
-    Every control is an attribute: library, instruments and dynamics (() is all), lowest and highest (MIDI numbers), n,
-    seed, chosen_networks, and placed, the notes (tuple of Placed). `audio` [samples] is the mixture, `truth` its notes,
-    `heard` the networks' answers, `message.text` says what went wrong.
-    """
+    """Mixtures to play with: draw one at random or place its notes, solo and mute them, ask the networks."""
 
     library = traitlets.Unicode()
     instruments = traitlets.Tuple()

@@ -41,14 +41,7 @@ SEGMENTS = [("automatic", "auto"), ("one chord", "one"), ("at every onset", "ons
 
 
 class OrchestrationExplorer(Room):
-    """Search orchestrations of a sound, and listen to them beside it.
-
-    `library` (its name, or the notes) is what can be played, `target` a file or audio at `sample_rate`; `networks`, all
-    that ship by default, may be asked first. Every control is an attribute: orchestra, seconds, count, seed, distance,
-    network, lowest and highest (MIDI numbers), texture (of TEXTURES), segments, retune, begin and end (s), locked
-    (notes such as "Vc C2 ff"), muted (players), chosen (a solution). `solutions` holds what was found, the best first,
-    `curve` (mixtures compared, least distance until then), `message.text` how the search ended, or what went wrong.
-    """
+    """Search orchestrations of a sound, and listen to them beside it."""
 
     orchestra = traitlets.Tuple()
     seconds = traitlets.Float(10.0)

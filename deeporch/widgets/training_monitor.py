@@ -21,13 +21,7 @@ from .controls import Message, Room, button, count, row
 
 
 class TrainingMonitor(Room):
-    """Live curves of a training, with buttons to start, stop and resume it.
-
-    Arguments are those of `deeporch.fit`; `folder`, by default a temporary one, keeps the checkpoints from which it
-    resumes. It trains in a thread: draw nothing from torch's global generator meanwhile. `status` is "ready",
-    "running", "stopped", "done" or "failed", `history` what `fit` returned last, `table` the epochs that are done,
-    `latest` what `fit` told last, `message.text` how it ended.
-    """
+    """Live curves of a training, with buttons to start, stop and resume it."""
 
     status = traitlets.Unicode("ready")
 

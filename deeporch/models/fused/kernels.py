@@ -48,10 +48,7 @@ LAGS = np.array([(0, 0), (0, 1), (0, 2), *((r, c) for r in (1, 2) for c in range
 
 @compiled
 def moments(images, first, step, sums) -> None:  # noqa: ANN001
-    """Add up images times themselves moved by each of `LAGS`, and images alone: [3, 14, 3].
-
-    Over all rows, the first and the last one; over all columns, the first and the last one.
-    """
+    """Add up images times themselves moved by each of `LAGS`, and images alone: [3, 14, 3]."""
     count, rows, columns = images.shape
     pad = np.zeros((rows + 2, columns + 4), np.float32)
     line = np.empty((14, 3))
@@ -97,10 +94,7 @@ def shifted_moments(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @compiled
 def first_forward(images, first, step, weight, scale, shift, out, place) -> None:  # noqa: ANN001
-    """Write ReLU(scale · max-pool(±conv) + shift) as bfloat16 [batch, rows / 2, columns / 2, channels], and the places.
-
-    weight [channels, 9] holds the sign of `scale`, which is positive.
-    """
+    """Write ReLU(scale · max-pool(±conv) + shift), bfloat16 [batch, rows / 2, columns / 2, channels], and places."""
     count, rows, columns = images.shape
     channels, half = len(weight), columns // 2
     pad = np.zeros((2, rows + 2, half + 2), np.float32)
@@ -143,10 +137,7 @@ def first_forward(images, first, step, weight, scale, shift, out, place) -> None
 
 @compiled
 def first_backward(images, first, step, grad, place, sums) -> None:  # noqa: ANN001
-    """Add for each channel the sums of the gradient times the nine shifted images, and of the gradient, [channels, 10].
-
-    grad: bfloat16 bits [batch, rows / 2, columns / 2, channels] of what `first_forward` wrote.
-    """
+    """Add per channel the sums of the gradient times nine shifted images, and of the gradient, [channels, 10]."""
     count, rows, columns = images.shape
     channels, half = len(sums), columns // 2
     pad = np.zeros((2, rows + 2, half + 2), np.float32)
@@ -197,10 +188,7 @@ def kernels(channels: int) -> SimpleNamespace:
 
     @compiled
     def pool(y, keep, sign, first, step, best, place, sums) -> None:  # noqa: ANN001
-        """Write each window's largest `sign` · y that is kept, and its place; add up y and y² of each channel.
-
-        y: bits [batch, rows, columns · channels]; best: bits [batch, rows / 2, columns / 2 · channels].
-        """
+        """Write each window's largest `sign` · y that is kept, and its place; add up y and y² of each channel."""
         count, rows, width = y.shape
         dropped = keep.size > 0
         upper, lower = np.empty(width, np.uint32), np.empty(width, np.uint32)

@@ -40,22 +40,7 @@ class Sample(NamedTuple):
 
 
 def find(root: Path | None, *, instruments: str | Iterable[str] | None = None) -> Found:
-    """List the notes that the patches below `root` can play: every pitch of each instrument near one of its samples.
-
-    Parameters
-    ----------
-    root : Path
-        A folder with .pat files that are named by General MIDI program.
-    instruments : str or iterable of str, optional
-        Abbreviations to keep. Default: all.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `root` is not given, is no folder or has no files.
-    ValueError
-        If an instrument is not known.
-    """
+    """List the notes that the patches below `root` can play: every pitch of each instrument near one of its samples."""
     if root is None:
         raise FileNotFoundError(WHERE)
     wanted = recordings.as_filter(instruments)
@@ -107,13 +92,7 @@ def read(found: Found, seconds: float) -> Notes:
 
 
 def samples(path: Path) -> list[Sample]:
-    """Return the samples of a patch.
-
-    Raises
-    ------
-    ValueError
-        If the file is none, or is cut short.
-    """
+    """Return the samples of a patch."""
     data = path.read_bytes()
     if data[:12] not in (b"GF1PATCH110\0", b"GF1PATCH100\0"):
         raise ValueError("no Gravis Ultrasound patch by its first bytes")

@@ -88,25 +88,7 @@ LENGTHS = {"025": 0.25, "05": 0.5, "1": 1.0, "15": 1.5, "long": None, "very-long
 
 
 def parse(file: str) -> dict[str, Any]:
-    """Return what the name of a Philharmonia file says.
-
-    Parameters
-    ----------
-    file : str
-        A path; only its last part is read.
-
-    Returns
-    -------
-    dict
-        instrument (abbreviation; a name that is not known stays as it is), midi, dynamic (abbreviation; words such as
-        ``crescendo`` stay), technique, length (the code in the file name), take (the same code: it is all that tells
-        two takes of a note apart) and named (the pitch in the name, in our spelling).
-
-    Raises
-    ------
-    ValueError
-        With the reason why this is no name of a note.
-    """
+    """Return what the name of a Philharmonia file says."""
     recordings.is_audio(file)
     parts = PurePosixPath(file).stem.split("_")
     if len(parts) != 5 or not all(parts[:1] + parts[2:]):
@@ -144,30 +126,7 @@ def find(
     pitches: str = "named",
     duplicates: str = "drop",
 ) -> Found:
-    """List the notes below `root`.
-
-    Parameters
-    ----------
-    root : Path
-        Any folder with Philharmonia files, however deep.
-    length : str or iterable of str, optional
-        Length codes to keep: ``"025"``, ``"05"``, ``"1"``, ``"15"``, ``"long"``, ``"very-long"``, ``"phrase"``.
-        Default: all but phrases, which are more than one note.
-    technique : str or iterable of str, optional
-        Techniques to keep, as in the file names: ``"normal"``, ``"arco-normal"``, ``"pizz-normal"`` … Default: all.
-    pitches : str
-        ``"named"`` (default) believes every name, as published numbers do; ``"sounding"`` puts the wrong names of
-        ``MISNAMED`` right.
-    duplicates : str
-        ``"drop"`` (default) makes one note of files with the same bytes, ``"keep"`` one each.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `root` is not given, is no folder or has no files; the sentence says where they are to be had.
-    ValueError
-        If a length code or `pitches` is not known.
-    """
+    """List the notes below `root`."""
     if root is None:
         raise FileNotFoundError(WHERE)
     lengths = recordings.as_filter(length) or set(LENGTHS) - {"phrase"}

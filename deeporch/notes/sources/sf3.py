@@ -14,13 +14,7 @@ GAP = 46  # samples of silence that the format asks for after each sample
 
 
 def unpack(data: bytes) -> bytes:
-    """Return a SoundFont with plain samples; one that has them already as it is.
-
-    Raises
-    ------
-    ValueError
-        If it is no SoundFont, or a sample cannot be decoded.
-    """
+    """Return a SoundFont with plain samples; one that has them already as it is."""
     if data[:4] != b"RIFF" or data[8:12] != b"sfbk":
         raise ValueError("no SoundFont by its first bytes")
     place, _ = _find(data, b"sdta", b"smpl")

@@ -63,22 +63,7 @@ def find(
     instruments: str | Iterable[str] | None = None,
     technique: str | Iterable[str] | None = None,
 ) -> Found:
-    """List the spectra.
-
-    Parameters
-    ----------
-    root : Path
-        The file ``sharc.xml``.
-    instruments, technique : str or iterable of str, optional
-        Abbreviations (``"Ob"``) and techniques (``"ord"``, ``"martele"`` …) to keep. Default: all.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `root` is not given or there is no such file.
-    ValueError
-        If it is no XML.
-    """
+    """List the spectra."""
     if root is None or not root.is_file():
         raise FileNotFoundError(WHERE if root is None else f"There is no file {str(root)!r}. {WHERE}")
     wanted, techniques = as_filter(instruments), as_filter(technique)
@@ -120,10 +105,7 @@ def _note(row: dict[str, Any], element: ElementTree.Element, seconds: float) -> 
 
 
 def synthesise(frequency: float, partials: np.ndarray, *, seed: int) -> np.ndarray:
-    """Return a note, float32 [samples], of partials [partials, (number, amplitude, phase)]: peak 0.5.
-
-    Attack (10 to 130 ms, longer for high partials), vibrato, drift, a little noise and the end are drawn from `seed`.
-    """
+    """Return a note, float32 [samples], of partials [partials, (number, amplitude, phase)]: peak 0.5."""
     random = np.random.default_rng(seed)
     time = np.arange(round(LENGTH * SAMPLE_RATE)) / SAMPLE_RATE
     rate, depth = random.uniform(4.5, 6.5), random.uniform(0, 0.012) * random.integers(0, 2)

@@ -33,25 +33,7 @@ _RETUNING = re.compile(r"[TR](\d+)([du])|R|N")
 
 
 def parse(file: str) -> dict[str, Any]:
-    """Return what the name of a SOL file says.
-
-    Parameters
-    ----------
-    file : str
-        A path; only its last part is read.
-
-    Returns
-    -------
-    dict
-        instrument (abbreviation without mute), mute (or None), technique, midi, dynamic, take (all that follows, or
-        ``"1"``), string (``"1c"`` … or None), retuning (``"N"``, ``"T14d"``, ``"R"`` or None) and cents (by how much it
-        was retuned: -14.0, 20.0, 0.0, or None where that is not known).
-
-    Raises
-    ------
-    ValueError
-        With the reason why this is no name of a note.
-    """
+    """Return what the name of a SOL file says."""
     recordings.is_audio(file)
     fields = PurePosixPath(file).stem.split("-")
     if len(fields) < 4 or not all(fields[:4]):
@@ -89,23 +71,7 @@ def find(
     dynamic: str | Iterable[str] | None = None,
     duplicates: str = "drop",
 ) -> Found:
-    """List the notes below `root`.
-
-    Parameters
-    ----------
-    root : Path
-        Any folder with files in the SOL grammar, however deep.
-    technique, instrument, dynamic : str or iterable of str, optional
-        What to keep, as in the file names; `instrument` with its mute (``"Vn+S"``) keeps only that one, without it
-        (``"Vn"``) only unmuted notes. Default: all.
-    duplicates : str
-        ``"drop"`` (default) makes one note of files with the same bytes, ``"keep"`` one each.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `root` is not given, is no folder or has no files; the sentence says where they are to be had.
-    """
+    """List the notes below `root`."""
     if root is None:
         raise FileNotFoundError(WHERE)
     filters = [recordings.as_filter(value) for value in (technique, instrument, dynamic)]

@@ -131,28 +131,7 @@ def find(
     dynamics: str | Iterable[str] | None = None,
     others: bool = False,
 ) -> Found:
-    """List the notes to render.
-
-    Parameters
-    ----------
-    root : Path, optional
-        A .sf2 or .sf3 file; where it does not keep to General MIDI, instruments are found by name. Default:
-        pretty_midi's.
-    instruments : str or iterable of str, optional
-        Abbreviations out of ``PARTS``. Default: all 16.
-    dynamics : str or iterable of str, optional
-        Out of ``"pp"``, ``"mf"``, ``"ff"`` (MIDI velocities 48, 80, 112). Default: all.
-    others : bool
-        Whether notes of 29 further General MIDI programs are added, all as the instrument ``"other"``: what a
-        recognizer is to know as unknown. Default: no.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If an instrument or a dynamic is not known.
-    """
+    """List the notes to render."""
     root = root or default_soundfont()
     if not root.is_file():
         raise FileNotFoundError(f"There is no SoundFont {str(root)!r}: give root= an .sf2 file, or leave it out.")
@@ -178,13 +157,7 @@ def find(
 
 
 def played_by(root: Path) -> dict[str, tuple[int, int]]:
-    """Return the bank and program of the preset that plays each instrument, of those that the SoundFont has.
-
-    Raises
-    ------
-    ValueError
-        If the file is no SoundFont.
-    """
+    """Return the bank and program of the preset that plays each instrument, of those that the SoundFont has."""
     try:
         presets = sf3.presets(root.read_bytes())
     except ValueError as error:
@@ -207,10 +180,7 @@ def _row(instrument: str, midi: int, dynamic: str, take: str = "1") -> dict[str,
 
 
 def read(found: Found, seconds: float) -> Notes:
-    """Render the notes, one MIDI file an instrument and dynamic, at most `seconds` (and 2 s) of each.
-
-    One long file is much quicker than a file a note; the renderer holds the interpreter lock, so threads gain nothing.
-    """
+    """Render the notes, one MIDI file an instrument and dynamic, at most `seconds` (and 2 s) of each."""
     soundfont, known = sf3.unpack(found.root.read_bytes()), played_by(found.root)
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in found.rows:
@@ -230,31 +200,7 @@ def read(found: Found, seconds: float) -> Notes:
 def render(
     soundfont: bytes, program: int, pitches: list[int], velocity: int, *, bank: int = 0
 ) -> tuple[np.ndarray, int]:
-    """Render one program's notes.
-
-    A key for which the SoundFont has (nearly) no sound, such as the alto saxophone's E4 in TimGM6mb, is played by the
-    key below, bent up a semitone.
-
-    Parameters
-    ----------
-    soundfont : bytes
-        The .sf2 file.
-    program : int
-        General MIDI program, counted from 0.
-    pitches : list of int
-        MIDI numbers.
-    velocity : int
-        1 to 127.
-    bank : int
-        Of the program; 0 is General MIDI's.
-
-    Returns
-    -------
-    notes : numpy.ndarray
-        Shape (pitches, samples, 2), float32; each is ``SLOT`` seconds long and begins with its note-on.
-    sample_rate : int
-        Hz.
-    """
+    """Render one program's notes."""
     notes, sample_rate = _cut(
         midirenderer.render_wave_from(soundfont, midi_file(program, pitches, velocity, bank=bank)), len(pitches)
     )

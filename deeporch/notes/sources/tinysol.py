@@ -59,31 +59,7 @@ def find(
     checksums: Mapping[str, str] | None = None,
     duplicates: str = "drop",
 ) -> Found:
-    """List the notes of the release, and download it first if it is not there.
-
-    Parameters
-    ----------
-    root : Path, optional
-        A folder with the metadata file (in it or in ``annotation/``) and the audio (in ``audio/``, ``TinySOL/`` or
-        beside the metadata). Default: ``tinysol`` in the cache folder.
-    download : bool, optional
-        Whether to download what is missing. Default: only if `root` is not given.
-    url : str
-        Where the two files of the release are.
-    checksums : mapping of str to str, optional
-        Their md5 sums. Default: those of version 6.0.
-    duplicates : str
-        ``"drop"`` (default) makes one note of files with the same bytes, ``"keep"`` one each.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has no metadata file.
-    ValueError
-        If a download does not have its checksum, the archive has an unsafe member, or the metadata lacks a column.
-    ConnectionError
-        If the download breaks off; the next one goes on from there.
-    """
+    """List the notes of the release, and download it first if it is not there."""
     check_choice(duplicates, ("drop", "keep"), "duplicates")
     if download is None:
         download = root is None
@@ -144,10 +120,7 @@ def _row(line: Mapping[str, str]) -> dict[str, Any]:
 
 
 def fetch(root: Path, *, url: str = URL, checksums: Mapping[str, str] = CHECKSUMS) -> None:
-    """Download and unpack the release into `root`, unless it is there already.
-
-    The archive is unpacked beside its place and moved there whole. Two processes take turns.
-    """
+    """Download and unpack the release into `root`, unless it is there already."""
     if (root / "annotation" / METADATA).is_file() and (root / "audio").is_dir():
         return
     root.mkdir(parents=True, exist_ok=True)
@@ -176,10 +149,7 @@ def _extract(tar: tarfile.TarFile, folder: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive into a new folder, whole or not at all.
-
-    A single ``TinySOL`` folder around the instruments, as in the release, is taken off.
-    """
+    """Unpack an archive into a new folder, whole or not at all."""
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         with tarfile.open(archive) as tar:

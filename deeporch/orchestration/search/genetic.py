@@ -22,13 +22,7 @@ def genetic(
     rest: float = 0.1,
     start: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Evolve assignments: tournaments of two, uniform crossover, new notes by mutation, and the best one survives.
-
-    A whole generation is compared with the target as one tensor operation; population × generations evaluations. A new
-    note is a rest by chance `rest`; the first generation begins with `start` [any, players]. The best of each
-    generation is kept in the state, and the best of all returned. The settings are Orchidea's (C. E. Cella, Journal of
-    New Music Research 50, 2021): population 500, 300 generations, crossover 0.8, mutation 0.01.
-    """
+    """Evolve assignments: tournaments of two, uniform crossover, new notes by mutation, and the best one survives."""
     people = random_assignments(state, population, rest)
     if start is not None:
         people[: len(start)] = start[:population]

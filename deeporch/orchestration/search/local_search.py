@@ -18,11 +18,7 @@ PATIENCE = 60  # times without a gain after which the search ends
 def refine(
     state: SearchState, assignment: torch.Tensor, *, screen: Screen | None = BY_FIT
 ) -> tuple[torch.Tensor, float]:
-    """Give one player after the other his best note, or a rest, until no exchange helps: coordinate descent.
-
-    Notes of a player are screened at each step; without a screen all are compared. Returns the assignment and its
-    score; the result is kept in the state.
-    """
+    """Give one player after the other his best note, or a rest, until no exchange helps: coordinate descent."""
     assignment = assignment.clone()
     score = state.score_of(assignment)
     state.keep(assignment, score)
@@ -47,10 +43,7 @@ def refine(
 def exchanges(
     state: SearchState, assignment: torch.Tensor, player: int, *, screen: Screen | None = BY_FIT
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Compare what a player might play instead, or (if that is allowed) rest, with the target.
-
-    Returns options, the assignment without the player, and scores [options].
-    """
+    """Compare what a player might play instead, or (if that is allowed) rest, with the target."""
     others = assignment.clone()
     others[player] = state.problem.rest
     count = int((others != state.problem.rest).sum())
@@ -95,15 +88,7 @@ def cross(state: SearchState, one: torch.Tensor, other: torch.Tensor) -> torch.T
 
 
 def explore(state: SearchState, *, patience: int = PATIENCE) -> None:
-    """Refine several starts, then cross or disturb the best and refine again, until the budget is spent.
-
-    A memetic algorithm (P. Moscato, Caltech Concurrent Computation Program, 1989) of few solutions, most of whose
-    children are those of an iterated local search (H. R. Lourenço, O. C. Martin, T. Stützle, Handbook of
-    Metaheuristics, 2003): the best one, disturbed. It starts from what pursuit finds and from notes drawn at random,
-    since pursuit leads into the same dead end every time. Each refinement screens notes by their fit or by rough
-    comparisons, as chance decides: one wanders, the other descends. After `patience` children in a row that gained
-    nothing all notes of all players are compared, once. All that was found is kept in the state.
-    """
+    """Refine several starts, then cross or disturb the best and refine again, until the budget is spent."""
     pool: list[tuple[torch.Tensor, float]] = []
     try:
         drawn = (repaired(state, random_assignments(state, 1, 0.5))[0] for _ in range(STARTS))

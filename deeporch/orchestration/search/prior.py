@@ -30,21 +30,13 @@ def ask(problem: SearchProblem, recognizer: Recognizer) -> torch.Tensor:
 
 
 def propose(problem: SearchProblem, recognizer: Recognizer) -> SearchProblem:
-    """Return the problem with a prior: what is minimised is the distance times the product of odds ** −TRUST.
-
-    It weighs what the spectrum says against what the network says, and neither decides alone.
-    """
+    """Return the problem with a prior: what is minimised is the distance times the product of odds ** −TRUST."""
     evidence = ask(problem, recognizer).clamp(LEAST, MOST).logit().nan_to_num(0.0)
     return problem.informed(evidence, TRUST, PREFERENCE)
 
 
 def network_only(state: SearchState, probabilities: torch.Tensor) -> torch.Tensor:
-    """Return the orchestration of the follow-up: the likeliest note of each player, loud if it is likely.
-
-    Players choose in the order of their likeliest notes; a probability above 0.66 plays ff, above 0.33 mf, else pp, or
-    the dynamic of the library that is nearest to it. One evaluation. C. E. Cella et al., A study on neural models for
-    target-based computer-assisted musical orchestration, CSMC + MuMe 2020.
-    """
+    """Return the orchestration of the follow-up: the likeliest note of each player, loud if it is likely."""
     problem = state.problem
     table = problem.notes.table.iloc[problem.rows]
     level = table["dynamic"].map({name: i for i, name in enumerate(DYNAMICS)}).fillna(3).to_numpy()

@@ -20,11 +20,7 @@ OF_THE_NOTES = ("rows", "cents_of", "choices", "kinds", "views", "averaged", "un
 
 @dataclass(frozen=True, eq=False)
 class SearchProblem:
-    """A target [samples], a library, and the rows of it that each player may be given.
-
-    An *assignment* is an int64 tensor [players] of numbers of candidates; `rest` is silence. Assignments and scores are
-    on the processor; energies are kept, added and compared on `device`.
-    """
+    """A target [samples], a library, and the rows of it that each player may be given."""
 
     sound: torch.Tensor
     notes: NoteLibrary

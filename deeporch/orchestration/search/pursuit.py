@@ -38,11 +38,7 @@ def sketch(state: SearchState) -> None:
 
 
 def pursue(state: SearchState, start: torch.Tensor | None = None, *, screen: Screen | None = BY_FIT) -> torch.Tensor:
-    """Add the note that helps most, of any player who rests, until none helps, and return the assignment.
-
-    Matching pursuit (S. Mallat, Z. Zhang, IEEE Trans. Signal Processing, 1993). It begins with `start` or silence;
-    without a screen all notes are compared. The result is kept in the state.
-    """
+    """Add the note that helps most, of any player who rests, until none helps, and return the assignment."""
     problem = state.problem
     assignment = problem.silence if start is None else start.clone()
     score = state.score_of(assignment) if (assignment != problem.rest).any() else float("inf")
@@ -64,10 +60,7 @@ def pursue(state: SearchState, start: torch.Tensor | None = None, *, screen: Scr
 def additions(
     state: SearchState, assignment: torch.Tensor, *, screen: Screen | None = BY_FIT
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Compare what those who rest might play with the target: players, options and scores [options].
-
-    Without options if as many play as may.
-    """
+    """Compare what those who rest might play with the target: players, options and scores [options]."""
     if int((assignment != state.problem.rest).sum()) >= state.problem.max_notes:
         return NONE, NONE, torch.empty(0)
     return compare(state, assignment, _free_players(state, assignment), screen)
@@ -76,10 +69,7 @@ def additions(
 def compare(
     state: SearchState, others: torch.Tensor, players: Sequence[int], screen: Screen | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Compare notes of some players beside the others' with the target: new ones, and at no cost those known before.
-
-    Returns players, options and scores as `additions` does.
-    """
+    """Compare notes of some players beside the others' with the target: new ones, and at no cost those known before."""
     problem, base = state.problem, state.problem.mixture(others)
     known = [state.tried(others, p) for p in players]
     taken = [torch.cat([others, torch.tensor([*tried], dtype=torch.long)]) for tried in known]
@@ -103,14 +93,7 @@ def _free_players(state: SearchState, assignment: torch.Tensor) -> list[int]:
 
 
 def orthogonal_pursuit(state: SearchState) -> tuple[torch.Tensor, np.ndarray]:
-    """Add the note that correlates most with what is missing, then fit all gains: orthogonal matching pursuit.
-
-    No candidate mixture is compared with the target: each step is one product with the dictionary and one non-negative
-    least squares (Y. C. Pati, R. Rezaiifar, P. S. Krishnaprasad, Orthogonal matching pursuit, Asilomar 1993). At the
-    end gains are quantised: each note becomes the recording of the same pitch and instrument whose loudness is nearest
-    to what its gain asks for. One evaluation. Returns the assignment and, before that, the linear gains of the players
-    relative to the loudest.
-    """
+    """Add the note that correlates most with what is missing, then fit all gains: orthogonal matching pursuit."""
     problem = state.problem
     assignment, target = problem.silence, problem.target.flatten().cpu().numpy()
     power, base = np.zeros(len(assignment)), torch.zeros_like(problem.views[0])

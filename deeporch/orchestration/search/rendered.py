@@ -24,12 +24,7 @@ CLOSER = 8  # and how many of all of them are rendered
 
 
 class Renderer:
-    """Compares the sound of assignments with the target, where a search compares sums of energies.
-
-    Energies add up only if phases are unrelated, and bands are coarser than a distance's own spectrum, so that of two
-    good assignments the one that sounds nearer is not always the one that was found to be. An evaluation costs about
-    a millisecond here and ten microseconds there. What was compared is kept in the state's `rendered`.
-    """
+    """Compares the sound of assignments with the target, where a search compares sums of energies."""
 
     def __init__(self, state: SearchState) -> None:
         self.state, self.sound = state, state.problem.sound
@@ -74,10 +69,7 @@ class Renderer:
 
 
 def render_best(state: SearchState, first: int = FIRST) -> Renderer:
-    """Compare the sound of the best that a search has found, and of the best of every number of notes.
-
-    It does so even if the budget is spent.
-    """
+    """Compare the sound of the best that a search has found, and of the best of every number of notes."""
     renderer = Renderer(state)
     ranked = [assignment for _, assignment in state.ranked()]
     counts = [int((assignment != state.problem.rest).sum()) for assignment in ranked]
@@ -88,12 +80,7 @@ def render_best(state: SearchState, first: int = FIRST) -> Renderer:
 
 
 def polish(state: SearchState) -> None:
-    """Exchange notes of what sounds nearest until no exchange brings it nearer, or the budget is spent.
-
-    One note after the other is taken away, and the few others, of any player who then rests, that sums of energies
-    prefer are rendered in its place. Begins with the best of three numbers of notes that `explore` or another stage
-    found.
-    """
+    """Exchange notes of what sounds nearest until no exchange brings it nearer, or the budget is spent."""
     renderer = render_best(state, MORE)
     starts: dict[int, tuple[float, torch.Tensor]] = {}
     for score, assignment in sorted(state.rendered.values(), key=lambda each: each[0]):
@@ -144,10 +131,7 @@ def search(state: SearchState) -> None:
 
 
 def between(measure: Distance, target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
-    """Return the distances [batch] of sounds [batch, samples] from a target of their length.
-
-    Of bands of more than four seconds, the mean over parts.
-    """
+    """Return the distances [batch] of sounds [batch, samples] from a target of their length."""
     if isinstance(measure.energy, Spectrum):
         return measure(target, sounds)
     parts = max(1, math.ceil(len(target) / (LONGEST * SAMPLE_RATE) - 1e-9))

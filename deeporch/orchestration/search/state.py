@@ -24,11 +24,7 @@ class OutOfBudget(Exception):
 
 
 class Budget:
-    """How many comparisons a search may make, for how long, and who watches it; the clock starts with the first one.
-
-    `stop` is asked often, and True ends the search; `progress` is called with evaluations, the best score so far, and
-    the share of the budget that is spent (0 to 1).
-    """
+    """How many comparisons a search may make, for how long, and who watches it; the clock starts with the first one."""
 
     def __init__(
         self,
@@ -68,12 +64,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Screen:
-    """Which few of a player's notes are compared with the target, by what can be told of them at less cost.
-
-    `best` of them fit best what a mixture lacks, which costs no evaluation (see `SearchProblem.fit`), or if `rough`
-    bring the mixture nearest where bands are averaged (see `SearchState.nearest`; distances without such averages use
-    the fit). So many of the others are `drawn` at random, since no screen knows everything.
-    """
+    """Which few of a player's notes are compared with the target, by what can be told of them at less cost."""
 
     best: int
     drawn: int = 0
@@ -97,10 +88,7 @@ class SearchState:
         self._tried: dict[tuple, dict[int, float]] = {}
 
     def score(self, mixtures: torch.Tensor, costs: torch.Tensor | float) -> torch.Tensor:
-        """Return the distances of mixtures [candidates, view] times e to the power of their costs [candidates].
-
-        Each is one evaluation.
-        """
+        """Return the distances of mixtures [candidates, view] times e to the power of their costs [candidates]."""
         self.budget.check()
         return self.compared(mixtures, costs)
 
@@ -141,10 +129,7 @@ class SearchState:
         return sorted(self.found.values(), key=lambda each: each[0])
 
     def tried(self, others: torch.Tensor, player: int | None = None) -> dict[int, float]:
-        """Return which notes of a player were compared beside the others' before, and their scores; to be added to.
-
-        Without a player, `rest` stands for the others by themselves.
-        """
+        """Return which notes of a player were compared beside the others' before, and their scores; to be added to."""
         kind = None if player is None else self.problem.kinds[player]
         return self._tried.setdefault((tuple(sorted(others.tolist())), kind), {})
 
@@ -163,11 +148,7 @@ class SearchState:
         return torch.cat([best, drawn])
 
     def nearest(self, choices: torch.Tensor, base: torch.Tensor, count: int) -> torch.Tensor:
-        """Return the notes that bring the mixture `base` nearest to the target, as far as averages of bands can tell.
-
-        A race: all are compared where many bands are averaged; those which are best there, or fit best, where fewer
-        are. A comparison of averages over k bands counts as the k-th part of an evaluation.
-        """
+        """Return the notes that bring the mixture `base` nearest to the target, as averages of bands can tell."""
         fit = self.problem.fit(choices, base).argsort(descending=True)
         order = self._roughly(0, choices, base).argsort(stable=True)
         places = torch.minimum(fit.argsort(), order.argsort())
