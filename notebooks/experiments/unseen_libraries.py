@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = rows.assign(network=path.stem, tested_on=label, seen=label in seen)
             print(rows.round(3).to_string(index=False), flush=True)
             table = table[~((table["network"] == path.stem) & (table["tested_on"] == label))]
-            table = pd.concat([table, rows.round(4)], ignore_index=True)
+            table = pd.concat([table, rows.round(4)], ignore_index=True).astype({"n": int, "mixtures": int})
     table.to_csv(TABLE, index=False)
 
 
