@@ -133,19 +133,11 @@ def _train_options(add: Callable) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from .parallel import check_processes, is_loss_of_another, launch
+    from .parallel import together
     from .recognition import train, train_many
 
     _track(options.tensorboard)
-    if options.processes != 1 and "RANK" not in os.environ:
-        check_processes(options.processes, options.device)
-        return launch(["-m", "deeporch", *options.arguments], options.processes, options.device)
-    try:
-        return (train_many if options.libraries else train).command(options)
-    except RuntimeError as error:
-        if is_loss_of_another(error):
-            return 3  # the process that started both tells
-        raise
+    return together((train_many if options.libraries else train).command, options)
 
 
 def _track(folder: str | None) -> None:

@@ -12,9 +12,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -123,14 +123,18 @@ def first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def is_loss_of_another(error: RuntimeError) -> bool:
-    """Return whether an error says that another process is gone."""
-    return not alone() and (isinstance(error, torch.distributed.DistError) or "peer" in str(error))
-
-
-def alone() -> bool:
-    """Return whether no other process trains with this one."""
-    return os.environ.get("WORLD_SIZE", "1") == "1"
+def together(command: Callable[[Any], int], options: Any) -> int:
+    """Run a command here, or start it again in as many ``processes`` as its options say; return the exit code."""
+    if options.processes != 1 and "RANK" not in os.environ:
+        check_processes(options.processes, options.device)
+        return launch(["-m", "deeporch", *options.arguments], options.processes, options.device)
+    try:
+        return command(options)
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError) or "peer" in str(error)
+        if lost and os.environ.get("WORLD_SIZE", "1") != "1":
+            return 3  # the process that started both tells
+        raise
 
 
 def launch(command: Sequence[str], processes: int, device: str = "auto") -> int:

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..features.constantq import ConstantQ
 from ..mixtures.classes import Classes
-from ..mixtures.mixtures import VariedMixtures
+from ..mixtures.mixtures import Mixtures
 from ..models.build import build
 from ..models.checkpoints import load_checkpoint, save_checkpoint
 from ..models.open_pitchnet import OpenPitchNet, OpenPitchNetConfig, evidence_loss, inherit
@@ -191,7 +191,7 @@ def calibrate_parts(
             pool = torch.nonzero(classes.of_note >= 0).flatten()[half::2]
             most = min(10, library.table["instrument"].iloc[pool.tolist()].nunique())
             count = size if most > 1 else min(size, len(pool))
-            mixtures = VariedMixtures(library, classes, n=(1, most), size=count, seed=seed + number, pool=pool)
+            mixtures = Mixtures(library, classes, n=(1, most), size=count, seed=seed + number, pool=pool)
             for which in torch.arange(len(mixtures)).split(64):
                 with torch.inference_mode():
                     evidence = model.evidence(model.features.of(mixtures, which))

@@ -73,11 +73,9 @@ def synthetic_library(size: int, seconds: float = 1.5) -> Iterator[NoteLibrary]:
     notes["seconds"], notes["file"] = seconds, [str(k) for k in range(size)]
     with tempfile.TemporaryDirectory() as folder:
         audio = np.memmap(Path(folder, "audio"), np.float16, "w+", shape=(size, samples))
-        noise = (0.1 * generator.standard_normal(2 * samples)).astype(np.float16)
-        for first in range(0, size, 256):
-            last = min(first + 256, size)
-            for place, start in enumerate(generator.integers(0, samples, last - first), first):
-                audio[place] = noise[start : start + samples]
+        noise = (0.1 * generator.standard_normal(samples + size)).astype(np.float16)
+        for place in range(size):
+            audio[place] = noise[place : place + samples]
         yield NoteLibrary(notes, torch.from_numpy(audio), name=f"synthetic {size:,}", key=f"synthetic-{size}")
 
 

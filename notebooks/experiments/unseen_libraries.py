@@ -16,9 +16,9 @@ from deeporch.metrics import recalls
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.checkpoints import load_checkpoint, read_card
 from deeporch.notes.library import NoteLibrary, combine
+from deeporch.prediction import predict
 from deeporch.recognition.recognizer import find_checkpoint
 from deeporch.results import ROOT
-from deeporch.training import predict
 
 TABLE = ROOT / "figures" / "07_unseen.csv"
 NUMBERS = (1, 2, 3, 5, 10)
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = rows.assign(network=path.stem, tested_on=label, seen=label in seen)
             print(rows.round(3).to_string(index=False), flush=True)
             table = table[~((table["network"] == path.stem) & (table["tested_on"] == label))]
-            table = pd.concat([table, rows.round(4)], ignore_index=True)
+            table = pd.concat([table, rows.round(4)], ignore_index=True).astype({"n": int, "mixtures": int})
     table.to_csv(TABLE, index=False)
 
 
