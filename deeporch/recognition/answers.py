@@ -27,21 +27,7 @@ WORTH = 0.1  # an instrument's probability from which it is named
 
 @dataclass(frozen=True)
 class PitchAnswer:
-    """What is known of one sounding pitch.
-
-    Parameters
-    ----------
-    pitch : str
-        Its name, ``"A4"``.
-    probability : float
-        That it sounds.
-    group : str
-        The likeliest of `GROUPS`; ``"unknown"`` if none is likely, or the sound is like no named instrument.
-    group_probability : float
-        Of that group, if the pitch sounds.
-    instruments : dict of str to float
-        Abbreviations of the group's instruments that are worth naming, the likeliest first, and their probabilities.
-    """
+    """What is known of one sounding pitch."""
 
     pitch: str
     probability: float
@@ -65,19 +51,7 @@ def answers(
     instrument: tuple[float, float],
     least: float,
 ) -> list[PitchAnswer]:
-    """Return the answers for one sound, the surest pitch first.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        Of one sound: [1, pitches] and [1, instruments + 1, pitches].
-    instruments : list of str
-        In the network's order.
-    pitch, instrument : (float, float)
-        Temperature and offset from logits to probabilities: sigmoid(logit / temperature + offset).
-    least : float
-        Probability from which a pitch is reported.
-    """
+    """Return the answers for one sound, the surest pitch first."""
     sounding = torch.sigmoid(evidence.pitches[0] / pitch[0] + pitch[1])
     each = torch.sigmoid(evidence.instruments[0] / instrument[0] + instrument[1])
     shares = each / each.sum(0).clamp(min=1e-6)  # one player a pitch is the rule

@@ -63,11 +63,7 @@ def spectra(notes: NoteLibrary) -> np.ndarray:
 
 
 def pitch_scores(spectrum: np.ndarray, midi: int) -> np.ndarray:
-    """Return how well a spectrum fits each pitch from `FURTHEST` semitones below a MIDI number to as many above.
-
-    Its partials' strength (square root of the magnitude, as hearing compresses it), less that halfway between them,
-    which a note an octave lower would have: float [2 x FURTHEST + 1].
-    """
+    """Return how well a spectrum fits each pitch from `FURTHEST` semitones below a MIDI number to as many above."""
     step = FEATURES.bins_per_octave // 12
     loud = np.sqrt(spectrum / max(float(spectrum.max()), 1e-12))
     loud = np.maximum.reduce([loud, np.roll(loud, 1), np.roll(loud, -1)])  # partials may be a third of a semitone off

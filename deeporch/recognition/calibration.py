@@ -14,20 +14,9 @@ from ..metrics import check_tables, reliability
 
 @dataclass(frozen=True)
 class Calibration:
-    """From logits to probabilities that mean what they say [1]_, and the probability from which a note is reported.
+    """From logits to probabilities that mean what they say, and the probability from which a note is reported.
 
-    A network that was trained with softmax knows which notes are likelier, not how likely: the offset puts that right.
-
-    Parameters
-    ----------
-    temperature, offset : float
-        probability = sigmoid(logit / temperature + offset).
-    threshold : float
-        Notes at or above this probability are reported when their number is not known.
-
-    References
-    ----------
-    .. [1] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger: On calibration of modern neural networks, ICML 2017.
+    Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger: On calibration of modern neural networks, ICML 2017.
     """
 
     temperature: float = 1.0
@@ -60,18 +49,7 @@ class Calibration:
 
 
 def calibrate(logits: torch.Tensor, targets: torch.Tensor) -> Calibration:
-    """Fit temperature and offset by maximum likelihood, and the threshold by micro F1.
-
-    Parameters
-    ----------
-    logits, targets : torch.Tensor
-        [mixtures, classes], of validation mixtures whose notes were not trained on; targets are multi-hot.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or the targets are all present or all absent.
-    """
+    """Fit temperature and offset by maximum likelihood, and the threshold by micro F1."""
     logits, targets = _check(logits, targets)
     logits = logits.double()
     slope = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)  # 1 / temperature, offset
@@ -101,23 +79,7 @@ def _best_threshold(probabilities: torch.Tensor, targets: torch.Tensor) -> float
 
 @dataclass(frozen=True)
 class OpenScores:
-    """What a network scores when it is not told how many notes there are; all but the counts lie between 0 and 1.
-
-    Attributes
-    ----------
-    micro_f1 : float
-        Of all (mixture, class) decisions together.
-    macro_f1 : float
-        Mean over the classes that occur in the targets.
-    mean_average_precision : float
-        Mean over the classes that occur, of their ranking of mixtures.
-    count_error : float
-        Mean absolute difference between the numbers of notes reported and played.
-    count_right : float
-        Share of mixtures with the right number.
-    calibration_error : float
-        Expected calibration error of the probabilities (see there).
-    """
+    """What a network scores when it is not told how many notes there are; all but the counts lie between 0 and 1."""
 
     micro_f1: float
     macro_f1: float
@@ -153,11 +115,7 @@ def f1_scores(chosen: torch.Tensor, targets: torch.Tensor) -> tuple[float, float
 
 
 def mean_average_precision(scores: torch.Tensor, targets: torch.Tensor) -> float:
-    """Return the mean, over the classes that occur, of the average precision with which each ranks the mixtures.
-
-    Average precision is the sum of (recall now − recall before) x precision over the thresholds; equal scores share
-    one threshold.
-    """
+    """Return the mean, over the classes that occur, of the average precision with which each ranks the mixtures."""
     found = []
     for column, truth in zip(scores.T, targets.T.bool(), strict=True):
         if truth.any():
@@ -173,18 +131,7 @@ def mean_average_precision(scores: torch.Tensor, targets: torch.Tensor) -> float
 def expected_calibration_error(
     probabilities: torch.Tensor, targets: torch.Tensor, *, bins: int = 15, least: float = 0.01
 ) -> float:
-    """Return the mean distance between probability and frequency over bins, weighted by their decisions.
-
-    Parameters
-    ----------
-    probabilities, targets : torch.Tensor
-        [mixtures, classes].
-    bins : int
-        Equal bins of probability.
-    least : float
-        Only decisions with at least this probability count: of hundreds of classes nearly all are rightly near 0, and
-        would hide any error.
-    """
+    """Return the mean distance between probability and frequency over bins, weighted by their decisions."""
     kept = probabilities >= least
     if not kept.any():
         return 0.0

@@ -29,31 +29,7 @@ ATTACK = 3  # frames that keep their pace when a note is drawn out
 
 @dataclass(frozen=True)
 class Changes:
-    """How training notes are changed; each is switched off by 0.
-
-    Parameters
-    ----------
-    versions : int
-        Of each note: the first as it is, the others detuned.
-    detune : float
-        Standard deviation of the detuning, in cents; at most 50.
-    equalizer, tilt : float
-        Standard deviations of the waves of a note's random equalizer, in dB, and of its slope, in dB an octave.
-    interpolate : float
-        Share of notes whose spectrum is moved towards that of the same note in another library (or beyond it).
-    time : float
-        Share of notes that are drawn out or shortened, start late, end early or lose their attack.
-    no_attack : float
-        Share of those that begin after their attack.
-    room : float
-        Longest reverberation, in seconds to -60 dB.
-    noise : float
-        Highest noise floor, 0 to 1 of the range of the features.
-    single : float
-        Share of mixtures whose notes are of one library, where it has the instrument.
-    unknown : float
-        Share of notes of instruments that have no name.
-    """
+    """How training notes are changed; each is switched off by 0."""
 
     versions: int = 3
     detune: float = 22.0
@@ -69,28 +45,7 @@ class Changes:
 
 
 class Bank:
-    """The constant-Q frames of the notes of several libraries, in detuned versions.
-
-    Parameters
-    ----------
-    libraries : sequence of NoteLibrary
-        Their notes; notes of other instruments than `instruments` count as unknown.
-    features : ConstantQ
-        Of which the frames are.
-    instruments : sequence of str
-        Those that have a name.
-    versions, detune, seed
-        See `Changes`.
-
-    Attributes
-    ----------
-    frames : numpy.ndarray
-        int16 (the bits of float16) [rows, frames, bins, 2].
-    envelope : numpy.ndarray
-        float32 [rows, bins]: mean level over time in dB, the largest within five bins.
-    table : pandas.DataFrame
-        A row each: library, instrument (its number; the last is unknown), midi, version, peak, frames.
-    """
+    """The constant-Q frames of the notes of several libraries, in detuned versions."""
 
     def __init__(
         self,
@@ -140,22 +95,7 @@ class Bank:
 
 
 class LibraryMixtures:
-    """Endless mixtures of a bank's notes, no two alike.
-
-    The instrument of a note is drawn first (oftener if it has more pitches), then one of the libraries that have it,
-    then the pitch: no library and no dynamic is met oftener for having more recordings.
-
-    Parameters
-    ----------
-    bank : Bank
-        The notes.
-    changes : Changes
-        How they are changed.
-    weights : sequence of float, optional
-        How often each library is drawn. Default: equally.
-    seed : int
-        Of everything that is drawn.
-    """
+    """Endless mixtures of a bank's notes, no two alike."""
 
     def __init__(self, bank: Bank, changes: Changes, *, weights: Sequence[float] | None = None, seed: int = 0) -> None:
         self.bank, self.changes, self.random = bank, changes, np.random.default_rng(seed)
@@ -177,17 +117,7 @@ class LibraryMixtures:
         self.basis = np.cos(math.pi * waves * np.linspace(0, 1, bank.features.bins)) / np.sqrt(waves)
 
     def batch(self, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return features, pitches and instruments of some mixtures.
-
-        Returns
-        -------
-        x : torch.Tensor
-            float32 [size, 1, bins, frames].
-        pitches : torch.Tensor
-            Multi-hot, float32 [size, 88].
-        instruments : torch.Tensor
-            Multi-hot, float32 [size, 88, instruments + 1].
-        """
+        """Return features, pitches and instruments of some mixtures."""
         drawn = [self._draw() for _ in range(size)]
         which = np.repeat(np.arange(size), [len(notes) for notes in drawn])
         rows = np.concatenate(drawn)

@@ -58,56 +58,7 @@ def train(
     start: str | Path | None = None,
     **options: Any,
 ) -> tuple[nn.Module, History]:
-    """Train a PitchNet on mixtures of 1 to 10 notes for some minutes.
-
-    Where recordings are held out, mixtures of five of them are scored every ten epochs, for the learning curve only:
-    nothing is chosen by it.
-
-    Parameters
-    ----------
-    notes : NoteLibrary
-        What is mixed.
-    pools : Split
-        Its ``train`` notes are used.
-    minutes : float or None
-        Of training; the notes' transforms are computed before, if they are not cached. None: give ``epochs=``.
-    seed : int
-        Of weights and mixtures.
-    device, folder
-        As of `fit`.
-    features : str or ConstantQ
-        ``"cqt24"``, ``"cqt36"``, or an object.
-    network : dict, optional
-        Fields of `PitchNetConfig` that differ from its defaults.
-    recolour : dict, optional
-        Fields of `Recoloured`: random changes of the training notes.
-    n : tuple of int
-        The smallest and the largest number of notes in a mixture.
-    curriculum : int
-        Epochs in which the largest number grows from the smallest to what it is to be. Default: none.
-    size : int
-        Mixtures in an epoch, all of them new.
-    wrap : callable, optional
-        From the untrained network to the one to train, which holds it.
-    start : str or Path, optional
-        Checkpoint of a network that was trained before on the same library, and goes on: its features and sizes are
-        kept, but for more ``blocks`` in `network`; its mixtures follow those that it has heard, and its history is what
-        the new rows are added to.
-    **options
-        Fields of `Training`, and `fit`'s ``augment`` and ``callback``.
-
-    Returns
-    -------
-    model : torch.nn.Module
-        Trained.
-    history : History
-        A row an epoch.
-
-    Raises
-    ------
-    ValueError
-        As `fit`, or if the network to start from has other classes.
-    """
+    """Train a PitchNet on mixtures of 1 to 10 notes for some minutes."""
     classes = Classes(notes)
     if start is None:
         model = build("pitchnet", classes, features=get_features(features), seed=seed, **(network or {}))
@@ -153,11 +104,7 @@ def make_tests(
     seed: int = 1,
     audited: bool = False,
 ) -> dict[str, list[Mixtures]]:
-    """Return the test sets, N = 2, 3, 5 and 10, by name.
-
-    ``mixture`` is of notes that are heard in training, ``recording`` of those held out, ``other takes`` of another
-    library's; where `audited`, the last two also without the recordings that the audit finds suspicious.
-    """
+    """Return the test sets, N = 2, 3, 5 and 10, by name."""
     classes = Classes(notes)
     found = {"mixture": (notes, classes, pools.train)}
     if pools.by != "mixture":
@@ -281,13 +228,7 @@ def check_split(card: dict, report: str, path: Path | None) -> None:
 
 
 def parse_numbers(text: str, kind: type, what: str) -> dict[str, float]:
-    """Return numeric fields of a dataclass that are written as ``"level=6,equalizer=5"``.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or a value is no number.
-    """
+    """Return numeric fields of a dataclass that are written as ``"level=6,equalizer=5"``."""
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")

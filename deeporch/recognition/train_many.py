@@ -38,21 +38,7 @@ SMOOTH = 4  # steps from one update of the running mean of the weights to the ne
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to learn.
-
-    Parameters
-    ----------
-    minutes : float
-        Of training; the learning rate falls to a hundredth along a half cosine.
-    batch_size : int
-        Mixtures a step.
-    lr : float
-        Highest learning rate, reached after `warm_up` steps.
-    decay : float
-        Weight decay, of matrices and convolutions.
-    mean : float
-        Decay of the running mean of the weights, a step; the mean is what is kept.
-    """
+    """How long and how fast to learn."""
 
     minutes: float = 60.0
     batch_size: int = 32
@@ -120,21 +106,7 @@ def learn(
     folder: str | Path | None = None,
     show: Callable[[int, float, float], None] | None = None,
 ) -> Learner:
-    """Train a network for some minutes, and leave in it the running mean of its weights.
-
-    Parameters
-    ----------
-    model : OpenPitchNet
-        Made by `deeporch.build`; on the CPU.
-    mixtures : LibraryMixtures
-        What it learns from.
-    schedule : Schedule
-        How long and how fast.
-    folder : str or Path, optional
-        Where the state is kept, every three minutes, so that the same call goes on after an interruption.
-    show : callable, optional
-        Called a few times a minute with steps, seconds and the mean loss since the last call.
-    """
+    """Train a network for some minutes, and leave in it the running mean of its weights."""
     learner, path = Learner(model, schedule), Path(folder) / "state.pt" if folder else None
     if path and path.is_file():
         learner.load(path)
@@ -172,17 +144,7 @@ def named_classes(libraries: Sequence[NoteLibrary]) -> Classes:
 def calibrate_parts(
     model: OpenPitchNet, libraries: Sequence[NoteLibrary], *, size: int = 400, seed: int = 3
 ) -> tuple[Calibration, dict[str, list[float]], dict[str, float]]:
-    """Fit probabilities of notes, of pitches, and of instruments given the pitch, on libraries not trained on.
-
-    Returns
-    -------
-    calibration : Calibration
-        Of notes.
-    parts : dict
-        Temperature and offset of ``"pitch"`` and ``"instrument"``.
-    errors : dict
-        What `score_open` gives for further mixtures, and the expected calibration errors of both parts there.
-    """
+    """Fit probabilities of notes, of pitches, and of instruments given the pitch, on libraries not trained on."""
     halves = []
     for half in range(2):
         logits, targets, pitches, instruments = [], [], [[], []], [[], []]

@@ -61,10 +61,7 @@ def transcribe(recognizer: Recognizer, sound: torch.Tensor) -> pd.DataFrame:
 
 
 def evidence_over_time(recognizer: Recognizer, frames: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities at each step: of pitches [steps, 88], and of instruments there [steps, instruments, 88].
-
-    The window at a step begins with it; each is scaled to its own maximum, as a single note is.
-    """
+    """Return probabilities at each step: of pitches [steps, 88], and of instruments there [steps, instruments, 88]."""
     model, parts = recognizer.model, recognizer.parts
     windows = frames.unfold(0, WINDOW, STEP).permute(0, 3, 1, 2)  # [steps, frames, bins, 2]
     power = windows.square().sum(-1).amax((1, 2))
