@@ -20,6 +20,7 @@ SMALL = {
     "cnn_lstm_cnn": {"channels": (4, 4, 4), "last": 4, "hidden": 16},
     "resnet": {"widths": [4, 4], "layers": [1, 1], "stem": 4},
     "pitchnet": {"channels": 4, "width": 8, "blocks": 1},
+    "open_pitchnet": {"channels": 4, "width": 8, "blocks": 1},
 }
 
 
@@ -59,7 +60,7 @@ def test_a_feature_has_its_shape_and_is_the_same_by_recipe_and_by_sound(name, mi
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_built_from_a_seed_and_comes_back_from_its_checkpoint(name, mixtures, tmp_path):
     classes, sizes = mixtures.classes, SMALL.get(name, {})
-    features = "cqt24" if name == "pitchnet" else "logmel64"
+    features = "cqt24" if "pitchnet" in name else "logmel64"
     one, same, other = (do.build(name, classes, features=features, seed=seed, **sizes).eval() for seed in (1, 1, 2))
     picture = torch.rand(3, *one.features.shape)
     logits = one(picture)

@@ -27,6 +27,7 @@ def _loaded(score: bytes, **options: Any) -> Any:
     import verovio
 
     verovio.enableLog(verovio.LOG_OFF)
+    verovio.setDefaultResourcePath(str(Path(verovio.__file__).parent / "data"))  # each thread has a default of its own
     toolkit = verovio.toolkit()
     toolkit.setOptions(
         {"footer": "none", "xmlIdSeed": 1, "smuflTextFont": "embedded", "pageMarginLeft": 100, **options}

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 from scipy.signal import fftconvolve
 
 from ..notes.instruments import writing
-from ..util.audio import loudness
+from ..util.audio import loudness, write_sound
 from ..util.checks import check_range
 from ..util.files import writing_to
 
@@ -40,10 +39,7 @@ def stage(solution: Solution, *, room: float = 0.0) -> np.ndarray:
 def write_wav(path: str | Path, audio: np.ndarray, rate: int) -> None:
     """Write 24-bit WAV; what libsndfile cannot write is an OSError."""
     with writing_to(path) as temporary:
-        try:
-            soundfile.write(temporary, audio, rate, subtype="PCM_24", format="WAV")
-        except soundfile.LibsndfileError as error:
-            raise OSError(f"{error} Is the disk full?") from None
+        write_sound(temporary, audio, rate, subtype="PCM_24")
 
 
 def panning(solution: Solution) -> np.ndarray:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from ..features.constantq import ConstantQ
@@ -86,16 +88,26 @@ class Learner:
 
     def save(self, path: Path) -> None:
         """Write all that is needed to go on."""
-        state = {"model": self.model.state_dict(), "mean": self.mean, "optimizer": self.optimizer.state_dict()}
+        moments = {f"{i}.{k}": v for i, each in self.optimizer.state_dict()["state"].items() for k, v in each.items()}
+        groups = {"model": self.model.state_dict(), "mean": self.mean, "optimizer": moments}
+        tensors = {f"{group}:{k}": torch.as_tensor(v).contiguous() for group, t in groups.items() for k, v in t.items()}
         with atomic_path(path) as temporary:
-            torch.save({**state, "steps": self.steps, "seconds": self.seconds}, temporary)
+            save_file(tensors, temporary, metadata={"steps": str(self.steps), "seconds": str(self.seconds)})
 
     def load(self, path: Path) -> None:
         """Go on where `save` was called."""
-        state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.mean, self.steps, self.seconds = state["mean"], state["steps"], state["seconds"]
+        groups: dict[str, dict[str, torch.Tensor]] = {"model": {}, "mean": {}, "optimizer": {}}
+        with safe_open(path, "pt") as file:
+            self.steps, self.seconds = int(file.metadata()["steps"]), float(file.metadata()["seconds"])
+            for name in file.keys():  # noqa: SIM118 (it is no dict)
+                group, _, key = name.partition(":")
+                groups[group][key] = file.get_tensor(name)
+        self.model.load_state_dict(groups["model"])
+        self.mean, state = groups["mean"], self.optimizer.state_dict()
+        for name, value in groups["optimizer"].items():
+            index, _, key = name.partition(".")
+            state["state"].setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict(state)
 
 
 def learn(
@@ -107,7 +119,7 @@ def learn(
     show: Callable[[int, float, float], None] | None = None,
 ) -> Learner:
     """Train a network for some minutes, and leave in it the running mean of its weights."""
-    learner, path = Learner(model, schedule), Path(folder) / "state.pt" if folder else None
+    learner, path = Learner(model, schedule), Path(folder) / "state.safetensors" if folder else None
     if path and path.is_file():
         learner.load(path)
         mixtures.random = type(mixtures.random)(type(mixtures.random.bit_generator)(learner.steps))

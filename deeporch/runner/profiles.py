@@ -85,7 +85,7 @@ def load_profile(name: str, folder: Path) -> Profile:
     files = {path.stem: path for path in sorted((folder / "profiles").glob("*.yaml"))}
     if name == "quick" and name not in files:  # the notebooks' own defaults
         return Profile(name, limits={"default": LIMIT})
-    file = files[check_choice(name, ["quick", *files], "profile")]
+    file = files[check_choice(name, dict.fromkeys([*files, "quick"]), "profile")]
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         profile = Profile(name, **content)

@@ -38,7 +38,7 @@ def test_true_notes_win_under_the_default_and_not_under_the_follow_ups(tiny_libr
     ours, theirs = (verdict(judge(DISTANCES[n], cases, parts.train)) for n in ("combined", "asymmetric_excess"))
     assert list(ours.columns) == [*ALTERNATIVES, "all", "cases"]
     assert ours["cases"].tolist() == [12, 12, 24]
-    assert ours.loc["all N", "single"] >= 0.9
+    assert ours.loc["all N", "single"] >= 0.8  # of 24 cases; under "partials" 0.9
     assert ours.loc["all N", "all"] > theirs.loc["all N", "all"]
 
 

@@ -571,7 +571,7 @@ def test_soundfont_notes_end_before_the_next():
 
 def test_what_is_no_soundfont(tmp_path, cache):
     (tmp_path / "x.sf2").write_bytes(b"RIFF" + bytes(100))
-    with pytest.raises(ValueError, match=r"x.sf2' cannot be rendered as a SoundFont"):
+    with pytest.raises(ValueError, match=r"x.sf2' cannot be read as a SoundFont"):
         load_library("soundfont", root=tmp_path / "x.sf2")
 
 

@@ -159,7 +159,7 @@ def test_silent_or_broken_targets_are_told_apart(tiny_library, cache, tmp_path):
         ({"segments": "beats"}, "Unknown way to find segments 'beats'"),
         ({"segments": [0.7, 0.2]}, "Segments begin at ascending times between 0 and"),
         ({"fixed": ["Vc C9"]}, "The fixed note 'Vc C9' is not in the library"),
-        ({"device": "gpu7"}, "Unknown device 'gpu7': use 'auto', 'cpu' or 'cuda'"),
+        ({"device": "gpu7"}, "Unknown device 'gpu7': use 'auto', 'cpu', 'cuda' or 'mps'"),
     ],
 )
 def test_options_that_cannot_be_used(tiny_library, sound, options, sentence):

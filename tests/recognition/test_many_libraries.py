@@ -108,7 +108,7 @@ def test_a_network_learns_and_goes_on_where_it_stopped(bank, libraries, tmp_path
     losses = [learner.step(*mixtures.batch(8)) for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
     learner.seconds = 60.0
-    learner.save(tmp_path / "state.pt")
+    learner.save(tmp_path / "state.safetensors")
     again = do.build("open_pitchnet", classes, features=FEATURES, channels=4, hidden=6, width=8, blocks=1)
     gone_on = learn(again, mixtures, Schedule(minutes=1, batch_size=8), folder=tmp_path)
     assert gone_on.steps == 60  # its minute was up

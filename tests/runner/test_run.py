@@ -243,7 +243,7 @@ def test_bad_input_is_one_sentence_and_exit_status_2(study, capsys, arguments, s
     assert cli.main(["run", "--folder", str(study), *arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == f"deeporch.runner.run: {sentence}\n"
+    assert printed.err == f"deeporch run: {sentence}\n"
 
 
 @pytest.mark.parametrize(
