@@ -488,7 +488,7 @@ def test_one_sentence_for_each_mistake(tiny_library, classes, train):
         ({"l2": -5e-3}, "l2 is a penalty and must be 0 or more, but is -0.005"),
         ({"l2": math.nan}, "l2 is a penalty and must be 0 or more, but is nan"),
         ({"patience": 0}, "patience counts validations: it must be at least 1, but is 0"),
-        ({"device": "gpu"}, "Unknown device 'gpu': use 'auto', 'cpu' or 'cuda'"),
+        ({"device": "gpu"}, "Unknown device 'gpu': use 'auto', 'cpu', 'cuda' or 'mps'"),
     ):
         with pytest.raises(ValueError, match=sentence):
             fit(network(classes), train, **options)
@@ -509,6 +509,7 @@ def test_devices(monkeypatch):
     with pytest.raises(ValueError, match="Device 'cuda:1' was asked for"):
         pick_device("cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert pick_device("auto") == torch.device("cuda")
 
 
