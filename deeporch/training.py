@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from .features.augment import Recoloured
 from .features.cached import CachedFeatures
@@ -269,8 +270,7 @@ class _Fit:
                     raise
             torch.cuda.empty_cache()
             self.parts *= 2
-            text = f"The device's memory is full: batches of {size} are learned in {self.parts} parts from now on."
-            print(text, file=sys.stderr)
+            tqdm.write(f"Memory is full: batches of {size} are learned in {self.parts} parts from now on.", sys.stderr)
         if self.training.l1:
             add_l1(self.model, self.training.l1)
         self.optimizer.step()
