@@ -84,7 +84,7 @@ def test_samples_and_rates(samples, rate):
 @fuzz
 @given(JSON)
 def test_solutions_as_json(tmp_path_factory, tiny_library, value):
-    file = tmp_path_factory.mktemp("json") / "a.json"
+    file = tmp_path_factory.getbasetemp() / "a.json"
     file.write_text(json.dumps(value), encoding="utf-8", errors="replace")
     answered(from_json, file, tiny_library)
 
@@ -92,7 +92,7 @@ def test_solutions_as_json(tmp_path_factory, tiny_library, value):
 @fuzz
 @given(st.text(st.sampled_from("[]\n\t 0123456789.-+ abcdefgNoteSegmentFlVnC4#\"'é"), max_size=120))
 def test_connection_files(tmp_path_factory, tiny_library, text):
-    file = tmp_path_factory.mktemp("connection") / "a.txt"
+    file = tmp_path_factory.getbasetemp() / "a.txt"
     file.write_text(text, encoding="utf-8")
     answered(read_connection, file, tiny_library)
 
@@ -101,7 +101,7 @@ def test_connection_files(tmp_path_factory, tiny_library, text):
 @given(JSON, st.binary(max_size=40))
 def test_headers_of_checkpoints(tmp_path_factory, card, rest):
     head = json.dumps({"__metadata__": {"card": json.dumps(card)}}).encode()
-    file = tmp_path_factory.mktemp("checkpoint") / "a.safetensors"
+    file = tmp_path_factory.getbasetemp() / "a.safetensors"
     file.write_bytes(struct.pack("<Q", len(head)) + head + rest)
     answered(read_card, file)
 

@@ -34,7 +34,7 @@ def decode(file: str | Path | bytes) -> tuple[np.ndarray, int]:
             raise PermissionError(f"{name} may not be read: change its rights.")
     try:
         where = os.fsencode(file) if os.name == "posix" and not isinstance(file, bytes) else file  # names of any bytes
-        with soundfile.SoundFile(io.BytesIO(file) if isinstance(file, bytes) else where) as sound:
+        with soundfile.SoundFile(_Memory(file) if isinstance(file, bytes) else where) as sound:
             sound._info.seekable = 0  # else every block is followed by a seek, which fails where the length is unknown
             parts, room = [], LARGEST // sound.channels
             while len(parts) * FRAME**2 < room and len(block := sound.read(FRAME**2, "float32", always_2d=True)):
@@ -47,6 +47,16 @@ def decode(file: str | Path | bytes) -> tuple[np.ndarray, int]:
     if len(parts) * FRAME**2 >= room:
         raise ValueError(f"{name} is too long: at most {room / rate / 3600:.1f} hours can be read.")
     return np.concatenate(parts) if parts else np.zeros((0, channels), np.float32), check_rate(rate, name)
+
+
+class _Memory(io.BytesIO):
+    """Bytes in which a damaged header may seek anywhere: libsndfile's callback would print what seek raises."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return super().seek(0, io.SEEK_END)
 
 
 def check_rate(rate: object, name: str = "The sample rate") -> float:
