@@ -171,6 +171,7 @@ def _state_folder(model: nn.Module, sets: StudySets, seed: int, options: Mapping
     if not (parent := os.environ.get("DEEPORCH_STATE")):
         return None
     free = {name: value for name, value in options.items() if name != "device"}
-    about = [model.card, sets.train.notes.name, repr(sets.train), sets.report, seed, free]
+    card: Any = model.card
+    about = [card, sets.train.notes.name, repr(sets.train), sets.report, seed, free]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
-    return Path(parent) / f"{model.card['model']}-{sets.classes.by}-N{sets.train.n}-{seed}-{digest[:12]}"
+    return Path(parent) / f"{card['model']}-{sets.classes.by}-N{sets.train.n}-{seed}-{digest[:12]}"
