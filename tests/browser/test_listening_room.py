@@ -252,7 +252,10 @@ def chime(tmp_path_factory):
 
 def test_a_sound_is_uploaded_orchestrated_and_taken_home(room, chime):
     studio = widget(room, "OrchestrationExplorer")
-    assert studio.locator("input[type=file]").get_attribute("accept") == ".wav,.aif,.aiff,.aifc,.flac,.mp3,.ogg,.opus,.caf,.au"
+    assert (
+        studio.locator("input[type=file]").get_attribute("accept")
+        == ".wav,.aif,.aiff,.aifc,.flac,.mp3,.ogg,.opus,.caf,.au"
+    )
     with room.page.expect_file_chooser() as chooser:
         studio.get_by_role("button", name="Upload a sound").click()
     chooser.value.set_files(chime)
