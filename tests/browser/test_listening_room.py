@@ -253,7 +253,7 @@ def chime(tmp_path_factory):
 def test_a_sound_is_uploaded_orchestrated_and_taken_home(room, chime):
     studio = widget(room, "OrchestrationExplorer")
     assert (
-        studio.locator("input[type=file]").get_attribute("accept")
+        studio.locator("input[type=file]").get_attribute("accept", timeout=120_000)
         == ".wav,.aif,.aiff,.aifc,.flac,.mp3,.ogg,.opus,.caf,.au"
     )
     with room.page.expect_file_chooser() as chooser:
