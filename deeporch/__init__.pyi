@@ -20,8 +20,6 @@ from .notes.library import NoteLibrary as NoteLibrary
 from .notes.library import load_library as load_library
 from .orchestration.distances import DISTANCES as DISTANCES
 from .orchestration.orchestrate import orchestrate as orchestrate
-from .prediction import evaluate as evaluate
-from .prediction import predict as predict
 from .recognition.audit import audit as audit
 from .recognition.recognizer import Recognizer as Recognizer
 from .results import Results as Results
@@ -29,7 +27,9 @@ from .results import published as published
 from .results import published_value as published_value
 from .study import compare_models as compare_models
 from .study import study_sets as study_sets
-from .training import fit as fit
+from .training.loop import fit as fit
+from .training.prediction import evaluate as evaluate
+from .training.prediction import predict as predict
 from .util.environment import describe_device as describe_device
 from .util.environment import pick_device as pick_device
 from .util.record import record as record

@@ -133,8 +133,8 @@ def _train_options(add: Callable) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from .parallel import together
     from .recognition import train, train_many
+    from .training.parallel import together
 
     _track(options.tensorboard)
     return together((train_many if options.libraries else train).command, options)

@@ -41,10 +41,10 @@ def hits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return (top_n(logits, targets) & targets.bool()).sum(1)
 
 
-def count_right(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return how many notes are right in all, as `hits`, where mixtures may have different numbers of notes."""
+def count_right(logits: torch.Tensor, targets: torch.Tensor, most: int | None = None) -> torch.Tensor:
+    """Return how many notes are right in all, as `hits`, where mixtures may have different numbers, `most` at most."""
     counts = targets.sum(1, keepdim=True)
-    best = logits.topk(int(counts.max()), dim=1).indices
+    best = logits.topk(most or int(counts.max()), dim=1).indices
     return (targets.gather(1, best) * (torch.arange(best.shape[1], device=best.device) < counts)).sum()
 
 

@@ -14,7 +14,7 @@ from .util.checks import check_choice
 from .util.files import atomic_path
 
 if TYPE_CHECKING:
-    from .training import History
+    from .training.loop import History
 
 LABELS = (
     "experiment", "setting", "model", "features", "n", "split", "classes", "seed",

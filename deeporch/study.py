@@ -21,9 +21,9 @@ from .mixtures.sampling import chance_recall
 from .mixtures.splits import split
 from .models.build import build, count_parameters
 from .notes.library import NoteLibrary
-from .prediction import predict
 from .results import Results
-from .training import History, fit
+from .training.loop import History, fit
+from .training.prediction import predict
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from deeporch.mixtures.splits import split
 from deeporch.models.build import build
 from deeporch.models.checkpoints import load_checkpoint
 from deeporch.notes.library import load_library
-from deeporch.prediction import evaluate
-from deeporch.training import fit
+from deeporch.training.loop import fit
+from deeporch.training.prediction import evaluate
 
 pytestmark = pytest.mark.real
 

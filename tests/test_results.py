@@ -9,7 +9,7 @@ from deeporch.metrics import score
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.results import COLUMNS, LABELS, Results, load_results, published, published_value
-from deeporch.training import History
+from deeporch.training.loop import History
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deeporch"
-MODULES_A_FOLDER, LINES_A_FILE, CORE_LINES, PACKAGE_LINES = 8, 440, 8_300, 17_800  # aims: 400, 5,000 and 10,500
+MODULES_A_FOLDER, LINES_A_FILE, CORE_LINES, PACKAGE_LINES = 8, 428, 8_350, 17_800  # aims: 400, 5,000 and 10,500
 FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
 STUDY = sorted(path for path in (ROOT / "notebooks").glob("0[0-6]_*.ipynb"))
@@ -57,7 +57,7 @@ def test_the_package_is_small():
 def test_the_core_of_the_study_can_be_read_in_an_evening():
     loaded = core()
     print(f"core: {sum(LINES[path] for path in loaded):,} lines in {len(loaded)} modules")
-    assert PACKAGE / "training.py" in loaded
+    assert PACKAGE / "training" / "loop.py" in loaded
     assert PACKAGE / "orchestration" / "orchestrate.py" not in loaded
     assert sum(LINES[path] for path in loaded) <= CORE_LINES
 

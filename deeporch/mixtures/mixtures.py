@@ -174,7 +174,6 @@ class Mixtures:
     def _describe(self, notes: NoteLibrary, classes: Classes | None, n: int, samples: int, seed: int) -> None:
         self.notes, self.classes, self.n, self.samples, self.seed = notes, classes, n, samples, seed
         self.present: torch.Tensor | None = None
-        self._device_audio: dict[torch.device, torch.Tensor] = {}
 
     def _starts(self, onset: float, window: str, generator: torch.Generator) -> torch.Tensor | None:
         if not onset and window == "start":
@@ -232,9 +231,13 @@ class Mixtures:
             for i, mixture in enumerate(audio):
                 mix(i, mixture.numpy())
             return audio
-        if device not in self._device_audio:
-            self._device_audio[device] = self.notes.audio.to(device)
-        source, lengths = self._device_audio[device], self.notes.lengths.tolist()
+        source = self.notes.audio_on(device)
+        if self.starts is None:  # whole batches: a note is zero beyond its length
+            rows, gains, _ = (torch.from_numpy(part).to(device) for part in self._recipe(which))
+            for j in range(self.n):
+                audio[:, : source.shape[1]] += source[rows[:, j], : self.samples] * gains[:, j, None]
+            return audio
+        lengths = self.notes.lengths.tolist()
         rows, gains, starts = (part.tolist() for part in self._recipe(which))
         for mixture, *recipe in zip(audio, rows, gains, starts, strict=True):
             for row, gain, start in zip(*recipe, strict=True):
@@ -270,11 +273,14 @@ class Mixtures:
 
     def targets(self, which: Iterable[int] | None = None) -> torch.Tensor:
         """Return multi-hot targets, float32 [batch, classes]; of all mixtures if `which` is None."""
-        which = torch.arange(len(self)) if which is None else _index(which)
+        places = self.places() if which is None else self.places(_index(which))
+        return torch.zeros(len(places), len(self.classes) + 1).scatter_(1, places, 1.0)[:, :-1].contiguous()
+
+    def places(self, which: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+        """Return the class of each note of some mixtures, int64 [batch, n]; one past the last where there is none."""
         classes = self.classes.of_note[self.indices[which].long()]
-        sounding = (classes >= 0).float() if self.present is None else ((classes >= 0) & self.present[which]).float()
-        target = torch.zeros(len(which), len(self.classes))
-        return target.scatter_add_(1, classes.clamp(min=0), sounding).clamp_(max=1)
+        silent = classes < 0 if self.present is None else (classes < 0) | ~self.present[which]
+        return classes.long().masked_fill(silent, len(self.classes))
 
     def labels(self, i: int) -> list[str]:
         """Return the class names of one mixture."""

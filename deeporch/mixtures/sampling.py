@@ -113,19 +113,20 @@ def _distinct(
     draw: _Draw, size: int, generator: torch.Generator, exclude: Sequence[Mixtures], notes: int
 ) -> torch.Tensor:
     """Return `size` rows that are distinct as sets and not among those of `exclude`."""
-    taken = torch.cat([torch.empty(0, dtype=torch.int64), *(_set_keys(other.indices, notes) for other in exclude)])
+    taken = np.sort(np.concatenate([np.empty(0, np.int64), *(_set_keys(e.indices, notes).numpy() for e in exclude)]))
     dtype = torch.int16 if notes <= 2**15 else torch.int32
     parts, found, idle = [], 0, 0
     while found < size:
         rows = draw(min(2 * (size - found) + 4096, 65_536), generator)  # enough to find the last few sets as well
-        keys = _set_keys(rows, notes)
-        _, first = np.unique(keys.numpy(), return_index=True)
-        fresh = torch.zeros(len(rows), dtype=torch.bool)
-        fresh[torch.from_numpy(first)] = True
-        fresh &= torch.from_numpy(~np.isin(keys.numpy(), taken.numpy()))
-        rows, keys = rows[fresh][: size - found], keys[fresh][: size - found]
+        keys, first = np.unique(_set_keys(rows, notes).numpy(), return_index=True)
+        place = np.searchsorted(taken, keys)
+        new = np.ones(len(keys), bool)
+        new[place < len(taken)] = taken[place[place < len(taken)]] != keys[place < len(taken)]
+        used = np.sort(first[new])[: size - found]  # the first of each set, as they were drawn
+        new &= first <= (used[-1] if len(used) else -1)
+        taken = np.insert(taken, place[new], keys[new])
+        rows = rows[torch.from_numpy(used)]
         parts.append(rows.to(dtype))
-        taken = torch.cat([taken, keys])
         found += len(rows)
         idle = 0 if len(rows) else idle + 1
         if idle > 20:

@@ -201,6 +201,7 @@ class NoteLibrary:
         self.sample_rate = sample_rate
         self._base = audio
         self._rows = np.arange(len(audio)) if rows is None else rows
+        self._copies: dict[torch.device, torch.Tensor] = {}
 
     @classmethod
     def from_audio(
@@ -243,6 +244,12 @@ class NoteLibrary:
         if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
             return self._base[int(rows[0]) : int(rows[0]) + len(rows)]
         return self._base[torch.from_numpy(rows)]
+
+    def audio_on(self, device: torch.device) -> torch.Tensor:
+        """Return `audio` on a GPU, copied there once."""
+        if device not in self._copies:
+            self._copies[device] = self.audio.to(device)
+        return self._copies[device]
 
     @cached_property
     def lengths(self) -> torch.Tensor:

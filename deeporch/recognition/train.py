@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from ..features.augment import Recoloured
-from ..features.cached import CachedFeatures
 from ..features.constantq import ConstantQ
 from ..features.registry import get_features
 from ..mixtures.classes import Classes
@@ -24,10 +23,10 @@ from ..models.build import build
 from ..models.checkpoints import load_checkpoint, read_card, save_checkpoint
 from ..models.pitchnet import PitchNetConfig, grow
 from ..notes.library import NoteLibrary, combine, load_library
-from ..parallel import first
-from ..prediction import evaluate, predict_all
 from ..results import ROOT, Results, published_value
-from ..training import History, fit
+from ..training.loop import History, fit
+from ..training.parallel import first
+from ..training.prediction import evaluate, predict
 from ..util.checks import check_choice
 from ..util.environment import describe_device, pick_device
 from .audit import WITHOUT, suspects
@@ -140,7 +139,7 @@ def calibrate_on(
     halves = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)
     sets = [Mixtures(notes, classes, n=n, size=size, seed=seed + i, pool=half) for i, half in enumerate(halves)]
     device = next(model.parameters()).device
-    outputs = [predict_all(model, CachedFeatures(s, model.features, device=device, limit_gb=0)) for s in sets]
+    outputs = [predict(model, s, device=str(device)) for s in sets]
     calibration = calibrate(*outputs[0])
     return calibration, asdict(score_open(*outputs[1], calibration))
 

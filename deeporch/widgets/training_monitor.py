@@ -14,7 +14,7 @@ from torch import nn
 
 from ..mixtures.mixtures import Mixtures
 from ..plots import svg
-from ..training import History, copy_weights, fit
+from ..training.loop import History, copy_weights, fit
 from ..util.progress import has_page, told
 from .background import Work
 from .controls import Message, Room, button, count, row

@@ -19,10 +19,10 @@ from deeporch.features.constantq import ConstantQ
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.splits import Split, split
 from deeporch.notes.library import NoteLibrary, load_library
-from deeporch.prediction import evaluate
 from deeporch.recognition.train import EPOCH, make_tests, train
 from deeporch.results import ROOT, Results, load_results
-from deeporch.training import History
+from deeporch.training.loop import History
+from deeporch.training.prediction import evaluate
 from deeporch.util.checks import check_choice
 from deeporch.util.environment import describe_device, pick_device
 from deeporch.util.progress import progress

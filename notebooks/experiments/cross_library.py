@@ -14,11 +14,11 @@ from deeporch.metrics import Scores
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.checkpoints import load_checkpoint, read_card
 from deeporch.notes.library import NoteLibrary, load_library
-from deeporch.prediction import evaluate
 from deeporch.recognition.audit import WITHOUT, suspects
 from deeporch.recognition.recognizer import find_checkpoint
 from deeporch.recognition.train import NUMBERS
 from deeporch.results import ROOT, Results, load_results
+from deeporch.training.prediction import evaluate
 from deeporch.util.environment import describe_device, pick_device
 
 EXPERIMENT = "07_other_libraries"

@@ -14,7 +14,7 @@ from deeporch.features.mel import Mel
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.plots.tables import LABELS, SEARCHED
-from deeporch.training import History, Training, fit
+from deeporch.training.loop import History, Training, fit
 from deeporch.util.checks import check_choice, check_range
 
 from . import tuning

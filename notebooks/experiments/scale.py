@@ -23,12 +23,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deeporch.features.constantq import ConstantQ
 from deeporch.features.mel import Mel
-from deeporch.losses import compute_loss
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import SAMPLES, Mixtures
 from deeporch.models.build import build
 from deeporch.notes.library import NoteLibrary
 from deeporch.plots.theme import BLUE, GREY, ORANGE, style
+from deeporch.training.losses import compute_loss
 from deeporch.util.progress import progress
 
 BATCH = 16  # the study's

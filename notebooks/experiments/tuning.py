@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.results import Results
-from deeporch.training import History, fit
+from deeporch.training.loop import History, fit
 from deeporch.util.progress import progress
 
 Objective = Callable[[Trial, Callable[[dict], None]], History]  # trains with a trial's settings and a callback of `fit`

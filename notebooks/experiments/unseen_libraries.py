@@ -16,9 +16,9 @@ from deeporch.metrics import recalls
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.checkpoints import load_checkpoint, read_card
 from deeporch.notes.library import NoteLibrary, combine
-from deeporch.prediction import predict
 from deeporch.recognition.recognizer import find_checkpoint
 from deeporch.results import ROOT
+from deeporch.training.prediction import predict
 
 TABLE = ROOT / "figures" / "07_unseen.csv"
 NUMBERS = (1, 2, 3, 5, 10)

@@ -18,12 +18,12 @@ import torch
 
 from deeporch.features.cached import CachedFeatures
 from deeporch.features.registry import get_features
-from deeporch.losses import compute_loss
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.models.cnn import gains_by_bfloat16
 from deeporch.notes.library import NoteLibrary, load_library
+from deeporch.training.losses import compute_loss
 from deeporch.util.environment import describe_device, environment, pick_device
 from deeporch.util.files import atomic_path
 from deeporch.util.processor import keep_memory

@@ -14,7 +14,7 @@ from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.models.fused import kernels, stage
-from deeporch.training import fit
+from deeporch.training.loop import fit
 
 
 def layers(inputs, outputs, seed=0):

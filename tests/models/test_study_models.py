@@ -6,7 +6,6 @@ import torch
 from sklearn.svm import LinearSVC
 
 from deeporch.features.mel import Mel
-from deeporch.losses import compute_loss
 from deeporch.metrics import score, top_n_recall
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
@@ -15,8 +14,9 @@ from deeporch.models.build import build, count_parameters
 from deeporch.models.cnn_lstm_cnn import CNNLSTMCNN, CNNLSTMCNNConfig
 from deeporch.models.linear_svm import LinearSVM
 from deeporch.models.resnet import ResNet, ResNetConfig
-from deeporch.prediction import evaluate
-from deeporch.training import fit
+from deeporch.training.loop import fit
+from deeporch.training.losses import compute_loss
+from deeporch.training.prediction import evaluate
 
 SMALL = Mel(n_mels=32, frames=32)  # 16,384 samples, 0.36 s
 LOG = Mel(n_mels=32, frames=32, scale="log")

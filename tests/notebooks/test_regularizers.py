@@ -21,8 +21,8 @@ from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.plots.tables import LABELS
-from deeporch.prediction import evaluate
-from deeporch.training import fit
+from deeporch.training.loop import fit
+from deeporch.training.prediction import evaluate
 
 SMALL = Mel(n_mels=16, hop=2048, frames=16, scale="log")
 OPTIONS = {"features": SMALL, "device": "cpu", "batch_size": 8, "seed": 1}

@@ -13,7 +13,7 @@ from experiments.tuning import add_trials, completed, draw, pitchnet, search
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.results import Results
-from deeporch.training import History
+from deeporch.training.loop import History
 
 ROOT = Path(__file__).resolve().parents[2]
 ABOUT = {"epochs": 3}

@@ -18,7 +18,7 @@ from deeporch.mixtures.mixtures import Mixtures
 from deeporch.plots import audio as draw
 from deeporch.plots import gallery, study, theme
 from deeporch.results import Results, load_results
-from deeporch.training import History
+from deeporch.training.loop import History
 
 NAMES = ("01_cnn_instruments", "02_cnn_one_class_per_file", "05_mixtures_2_3_5_10")
 

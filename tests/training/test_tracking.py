@@ -7,8 +7,8 @@ from deeporch.features.mel import Mel
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
-from deeporch.runner.tracking import VARIABLE, Curves
-from deeporch.training import fit
+from deeporch.training.loop import fit
+from deeporch.training.tracking import VARIABLE, Curves
 
 SMALL = Mel(n_mels=16, hop=2048, frames=16, scale="log")
 

@@ -11,16 +11,16 @@ import torch
 from tones import ENVELOPES, harmonic_tone
 from torch import nn
 
-from deeporch import parallel
 from deeporch.features.mel import Mel
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.models.checkpoints import read_card
 from deeporch.notes.library import NoteLibrary
-from deeporch.training import fit
+from deeporch.training import parallel
+from deeporch.training.loop import fit
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def make():
@@ -55,8 +55,8 @@ def kill_in_epoch_three(state):
 
 
 def in_two_processes(folder, epochs=3, more=""):
-    code = "import sys; sys.path[:0] = ['tests', '.']; import test_parallel as t; t.torch.set_num_threads(1); "
-    code += f"t.train({str(folder)!r}, epochs={epochs}{more})"
+    code = "import sys; sys.path[:0] = ['tests/training', 'tests', '.']; import test_parallel as t; "
+    code += f"t.torch.set_num_threads(1); t.train({str(folder)!r}, epochs={epochs}{more})"
     return parallel.launch(["-c", code], 2, "cpu")
 
 

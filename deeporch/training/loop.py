@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,89 +16,25 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from .features.augment import Recoloured
-from .features.cached import CachedFeatures
-from .features.constantq import ConstantQ
-from .features.mel import Mel
-from .losses import LOSSES, add_l1, compute_loss, split_weights
-from .metrics import count_right, score
-from .mixtures.mixtures import Mixtures
-from .models.checkpoints import check_classes, describe, load_weights, read_card, read_tensors, save_checkpoint
-from .models.cnn import gains_by_bfloat16
+from ..features.augment import Recoloured
+from ..features.cached import CachedFeatures
+from ..features.constantq import ConstantQ
+from ..features.mel import Mel
+from ..metrics import count_right, hits
+from ..mixtures.mixtures import Mixtures
+from ..models.checkpoints import check_classes, describe, load_weights, read_card, read_tensors, save_checkpoint
+from ..models.cnn import gains_by_bfloat16
+from ..util.checks import check_choice
+from ..util.environment import environment, limit_threads
+from ..util.files import user_path
+from ..util.processor import keep_memory
+from ..util.progress import progress
+from .capture import Captured
+from .losses import add_l1, compute_loss, split_weights
+from .options import History, Training
 from .parallel import Ranks
 from .prediction import predict_all
-from .runner.tracking import Curves
-from .util.checks import check_choice
-from .util.environment import environment, limit_threads
-from .util.files import atomic_path, user_path
-from .util.processor import keep_memory
-from .util.progress import progress
-
-SCHEDULES = ("constant", "cosine")
-
-
-@dataclass(frozen=True)
-class Training:
-    """How to train. The defaults are the study's."""
-
-    epochs: int = 200
-    batch_size: int = 16
-    lr: float = 1e-3  # Adam's
-    schedule: str = "constant"  # or "cosine", to zero over all epochs (or the time limit, if that is sooner)
-    loss: str = "softmax"  # against multi-hot / N (the study); "bce" (the follow-up), "focal", "asymmetric"
-    l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
-    l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
-    amp: bool = True  # bfloat16 autocast: on CUDA, and networks of conv stages on a CPU with AVX512-BF16
-    validate_every: int = 1  # epochs
-    save_every: float = 0.0  # seconds at least between two states in the folder; the last epoch's is always kept
-    patience: int | None = None  # stop after so many validations without a better loss
-    restore_best: bool = False  # end with the weights of the best validation, not with the last
-    time_limit: float | None = None  # seconds of training after which the epoch at hand is the last
-    seed: int = 0  # of the order of mixtures, of dropout and of augmentation
-    device: str = "auto"  # "auto", "cpu", "cuda", …
-    cache_gb: float = 4.0  # features of sets up to this size are kept in memory
-
-    def __post_init__(self) -> None:
-        check_choice(self.loss, LOSSES, "loss")
-        check_choice(self.schedule, SCHEDULES, "learning-rate schedule")
-        for name in ("epochs", "batch_size", "validate_every"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)!r}.")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be above 0, but is {self.lr!r}.")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience counts validations: it must be at least 1, but is {self.patience!r}.")
-        for name in ("l1", "l2"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is a penalty and must be 0 or more, but is {getattr(self, name)!r}.")
-
-
-@dataclass
-class History:
-    """What happened in training: a row an epoch, and how long it took.
-
-    `table` has epoch, train_loss, train_recall, valid_loss, valid_recall, valid_exact (NaN where not validated),
-    seconds (training so far), mixtures_per_second.
-    """
-
-    table: pd.DataFrame
-    device: str
-    stopped: str = ""  # why it ended before the last epoch, if it did
-
-    @property
-    def seconds(self) -> float:
-        """Training time in seconds, validation included."""
-        return float(self.table["seconds"].iloc[-1]) if len(self.table) else 0.0
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that were trained."""
-        return len(self.table)
-
-    def to_csv(self, path: str | Path) -> None:
-        """Write the table atomically."""
-        with atomic_path(path) as temporary:
-            self.table.to_csv(temporary, index=False)
+from .tracking import Curves
 
 
 def fit(
@@ -166,21 +102,26 @@ class _Fit:
         self.ranks = Ranks(training.device)
         self.device = self.ranks.device
         self.folder = None if folder is None else user_path(folder)
-        self.make_train = train if callable(train) else None
-        self.features = features or model.features
-        self.train = None if self.make_train else self._cached(train, self.features)
-        self.valid = None if valid is None else self._cached(valid, model.features)
         self.amp = training.amp and gains_by_bfloat16(model, self.device)
         if self.ranks.size > 1 and self.device.type == "cpu":
             self.amp = False  # the fused conv stages know one process's batch-norm only
         if self.device.type == "cpu":
             limit_threads()
             keep_memory()
+        self.make_train = train if callable(train) else None
+        self.features = features or model.features
+        self.train = None if self.make_train else self._cached(train, self.features)
+        self.valid = None if valid is None else self._cached(valid, model.features)
         model.to(self.device, memory_format=torch.channels_last)  # convolutions run up to twice as fast on CPUs
         weights, others = split_weights(model)
         groups = [{"params": weights, "weight_decay": training.l2}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=training.lr, fused=True)
-        self.network = self.ranks.wrap(_AllHeads(model))
+        gpu = self.device.type == "cuda" and self.ranks.size == 1
+        lr = torch.tensor(training.lr, device=self.device) if gpu else training.lr
+        self.optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=lr, fused=True, capturable=gpu)
+        self.learn = Captured(self._learn_in_parts) if gpu else self._learn_in_parts
+        self.network = self.plain = self.ranks.wrap(_AllHeads(model))
+        if training.compile:
+            self.network = torch.compile(self.network, dynamic=False)
         self.parts = 1  # that a batch is learned in, one after the other, if memory is short
         self.rows: list[dict] = []
         self.environment = environment()
@@ -190,7 +131,8 @@ class _Fit:
         self.best_weights: dict[str, torch.Tensor] = {}  # kept for `restore_best` only
 
     def _cached(self, mixtures: Mixtures, features: Mel | ConstantQ | Recoloured) -> CachedFeatures:
-        return CachedFeatures(mixtures, features, device=self.device, limit_gb=self.training.cache_gb)
+        dtype = torch.bfloat16 if self.amp and self.device.type == "cuda" else torch.float32  # as convolutions see it
+        return CachedFeatures(mixtures, features, device=self.device, limit_gb=self.training.cache_gb, dtype=dtype)
 
     def run(self) -> History:
         self._resume()
@@ -207,6 +149,7 @@ class _Fit:
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
         self.ranks.unwrap(self.model)
+        self.learn = self.train = self.valid = None  # a GPU's memory is free again
         self.curves.close()
         self.model.eval()
         return History(pd.DataFrame(self.rows), str(self.device), self.stopped)
@@ -245,7 +188,9 @@ class _Fit:
             torch.manual_seed(self.training.seed * 1_000_003 + epoch + 500_009 * self.ranks.rank)  # dropout's
             for step, which in enumerate(batches, 1):
                 self._set_lr((epoch - 1 + step / len(batches)) / self.training.epochs)
-                total += self._step(*data.batch(self.ranks.share(which)), generator, len(which))
+                x, target = data.batch(self.ranks.share(which))
+                self.most, self.batch_size = data.mixtures.n, len(which)
+                total += self.learn(x if self.augment is None else self.augment(x, generator), target)
                 now = time.perf_counter()
                 due = now - told > 0.25 if self.ranks.size == 1 else step % 20 == 0  # alike in all processes
                 if due or step == len(batches):
@@ -255,39 +200,41 @@ class _Fit:
         (loss, right, notes), rate = self.ranks.sum(total).tolist(), size / (time.perf_counter() - began)
         return {"train_loss": loss / size, "train_recall": right / notes, "mixtures_per_second": rate}
 
-    def _step(self, x: torch.Tensor, target: torch.Tensor, generator: torch.Generator, size: int) -> torch.Tensor:
-        """Learn from a batch of `size`; return its summed loss, its notes that were right, and its notes."""
-        if self.augment is not None:
-            x = self.augment(x, generator)
+    def _learn_in_parts(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Learn from this process's share of a batch, as `_learn_batch`, in as many parts as memory asks for."""
         while True:
             try:
-                self.optimizer.zero_grad(set_to_none=True)
-                chunks = zip(x.chunk(self.parts), target.chunk(self.parts), strict=True)
-                total = sum(self._learn(*chunk, size) for chunk in chunks)
-                break
+                return self._learn_batch(x, target)
             except torch.OutOfMemoryError:
                 if self.ranks.size > 1 or self.parts >= len(x):
                     raise
             torch.cuda.empty_cache()
             self.parts *= 2
-            tqdm.write(f"Memory is full: batches of {size} are learned in {self.parts} parts from now on.", sys.stderr)
+            tqdm.write(f"Memory is full: batches are learned in {self.parts} parts from now on.", sys.stderr)
+
+    def _learn_batch(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return a batch's summed loss, its notes that were right, and its notes."""
+        self.optimizer.zero_grad(set_to_none=True)
+        chunks = zip(x.chunk(self.parts), target.chunk(self.parts), strict=True)
+        total = sum(self._learn(*chunk) for chunk in chunks)
         if self.training.l1:
             add_l1(self.model, self.training.l1)
         self.optimizer.step()
         return total
 
-    def _learn(self, x: torch.Tensor, target: torch.Tensor, size: int) -> torch.Tensor:
-        """Add the gradient of some mixtures of a batch of `size`."""
+    def _learn(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Add the gradient of some mixtures of a batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            logits, *auxiliary = self.network(x)
+            network = self.network if len(x) == self.training.batch_size else self.plain  # compiled for one size
+            logits, *auxiliary = network(x)
         logits = logits.float()
         loss = compute_loss(logits, target, self.training.loss)
         if auxiliary:
             loss = loss + self.model.auxiliary_loss(*auxiliary, target)
-        share = len(x) * self.ranks.size / size  # gradients are averaged over processes
+        share = len(x) * self.ranks.size / self.batch_size  # gradients are averaged over processes
         (loss if share == 1 else loss * share).backward()
         with torch.no_grad():
-            return torch.stack([loss.detach() * len(x), count_right(logits, target), target.sum()])
+            return torch.stack([loss.detach() * len(x), count_right(logits, target, self.most), target.sum()])
 
     def _spent(self) -> float:
         return self.ranks.agree(self.before + time.perf_counter() - self.started)
@@ -297,7 +244,11 @@ class _Fit:
             if self.training.time_limit is not None:  # whichever ends the training
                 done = max(done, self._spent() / self.training.time_limit)
             for group in self.optimizer.param_groups:
-                group["lr"] = self.training.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+                lr = self.training.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+                if isinstance(group["lr"], torch.Tensor):
+                    group["lr"].fill_(lr)  # where the recorded step finds it
+                else:
+                    group["lr"] = lr
 
     def _tell(self, epoch: int, seen: int, size: int, total: list, seconds: float, bar) -> bool:  # noqa: ANN001
         """Show progress, check the loss, ask the callback; True to break off."""
@@ -322,8 +273,9 @@ class _Fit:
         logits, targets = self.ranks.join(*predict_all(self.model, self.valid, amp=self.training.amp, which=mine))
         loss = compute_loss(logits, targets, self.training.loss).item()
         self._check_finite(loss, f"the validation after epoch {epoch}")
-        scores = score(logits, targets, self.valid.mixtures.classes)
-        return {"valid_loss": loss, "valid_recall": scores.top_n_recall, "valid_exact": scores.exact_match}
+        right, notes = hits(logits, targets), targets.sum(1)
+        exact = (right == notes).float().mean().item()
+        return {"valid_loss": loss, "valid_recall": right.sum().item() / notes.sum().item(), "valid_exact": exact}
 
     def _check_finite(self, loss: float, where: str) -> None:
         if not math.isfinite(loss):
@@ -380,7 +332,15 @@ class _Fit:
         if last is None or not last.is_file():
             return
         card = read_card(last)
-        free = ("epochs", "device", "time_limit", "cache_gb", "amp", "save_every")  # these may change on the way
+        free = (
+            "epochs",
+            "device",
+            "time_limit",
+            "cache_gb",
+            "amp",
+            "compile",
+            "save_every",
+        )  # these may change on the way
         wanted = json.loads(json.dumps(asdict(self.training) | self.on))
         stated = self.on | card["training"] | card.get("trained_on", {})  # older cards do not say on what
         others = [name for name, value in wanted.items() if name not in free and value != stated.get(name)]

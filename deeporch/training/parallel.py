@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
 
-from .util.environment import pick_device
+from ..util.environment import pick_device
 
 T = TypeVar("T")
 

@@ -15,7 +15,6 @@ from tones import ENVELOPES, harmonic_tone
 from torch import nn
 
 from deeporch.features.mel import Mel
-from deeporch.losses import add_l1, compute_loss, split_weights
 from deeporch.metrics import score
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
@@ -23,8 +22,9 @@ from deeporch.mixtures.sampling import chance_recall
 from deeporch.models.build import build
 from deeporch.models.checkpoints import load_checkpoint, read_card, read_tensors
 from deeporch.notes.library import NoteLibrary
-from deeporch.prediction import evaluate
-from deeporch.training import History, Training, fit
+from deeporch.training.loop import History, Training, fit
+from deeporch.training.losses import add_l1, compute_loss, split_weights
+from deeporch.training.prediction import evaluate
 from deeporch.util.environment import pick_device
 
 SMALL = Mel(n_mels=32, frames=24, scale="log")
@@ -285,8 +285,8 @@ def synthetic_notes():
 def test_resuming_after_a_kill(tmp_path):
     folder = tmp_path / "run"
     code = (
-        f"import torch, test_training, pathlib; torch.set_num_threads(1); "
-        f"test_training.killed_run(pathlib.Path({str(folder)!r}))"
+        "import sys; sys.path += ['..', '../..']; import torch, test_loop, pathlib; torch.set_num_threads(1); "
+        f"test_loop.killed_run(pathlib.Path({str(folder)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
@@ -407,7 +407,7 @@ def test_patience(classes, train, valid, tmp_path):
     options = {"epochs": 50, "lr": 1e-12, "device": "cpu", "patience": 2, "folder": tmp_path}
     steps = iter([1.0, 0.5, 0.6, 0.7, 0.1])  # the second validation is the best
 
-    with patch("deeporch.training.compute_loss", wraps=compute_loss) as loss:
+    with patch("deeporch.training.loop.compute_loss", wraps=compute_loss) as loss:
         loss.side_effect = lambda logits, target, kind: (
             compute_loss(logits, target, kind) if logits.requires_grad else torch.tensor(next(steps))
         )

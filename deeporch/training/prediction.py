@@ -7,11 +7,11 @@ import time
 import torch
 from torch import nn
 
-from .features.cached import CachedFeatures
-from .metrics import Scores, score
-from .mixtures.mixtures import Mixtures
-from .models.checkpoints import check_classes
-from .util.environment import pick_device
+from ..features.cached import CachedFeatures
+from ..metrics import Scores, score
+from ..mixtures.mixtures import Mixtures
+from ..models.checkpoints import check_classes
+from ..util.environment import pick_device
 
 
 @torch.inference_mode()
@@ -23,14 +23,14 @@ def predict_all(
     amp: bool = False,
     which: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits and targets of a mixture set, or of `which` of it, [mixtures, classes] each, on the CPU."""
+    """Return logits and targets of a mixture set, or of `which` of it, [mixtures, classes] each, where `data` is."""
     model.eval()
     logits, targets = [], []
     for part in (torch.arange(len(data)) if which is None else which).split(batch_size):
         x, target = data.batch(part)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=amp and x.device.type == "cuda"):
-            logits.append(model(x).float().cpu())
-        targets.append(target.cpu())
+            logits.append(model(x.float() if not amp else x).float())
+        targets.append(target)
     return torch.cat(logits), torch.cat(targets)
 
 
@@ -63,7 +63,8 @@ def predict(
     check_classes(model, mixtures.classes)
     device = pick_device(device)
     data = CachedFeatures(mixtures, model.features, device=device, limit_gb=0)
-    return predict_all(model.to(device), data, batch_size=batch_size)
+    logits, targets = predict_all(model.to(device), data, batch_size=batch_size)
+    return logits.cpu(), targets.cpu()
 
 
 def evaluate(model: nn.Module, mixtures: Mixtures, *, device: str = "auto", batch_size: int = 128) -> Scores:
