@@ -66,6 +66,11 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Who overfits: loss in training and on new mixtures under each remedy, and recall at the end.",
         "make run PROFILE=laptop NOTEBOOKS=06",
     ),
+    "study_size": (
+        "Recall of new mixtures over the mixtures seen in training, one class per file, beside the study's value for "
+        "2, 3, 5 and 10 notes: its own networks, at half its resolution where the row says logmel64.",
+        "python notebooks/experiments/study_size.py --minutes 80 --features logmel64 (see its --help)",
+    ),
     "five_minutes": (
         "Five minutes of training a network that listens along log-frequency, beside the study's recall by N.",
         "make five-minutes",

@@ -115,6 +115,20 @@ def draw_recall_after(ax: Axes, table: pd.DataFrame, published: float) -> None:
     ax.legend(fontsize=9, loc="lower right")
 
 
+def draw_study_size(table: pd.DataFrame) -> Figure:
+    """Draw recall against the mixtures seen in training, one class per file: a panel for each N, with the study's."""
+    table = table[table["classes"] == "recording"]
+    study = published("05_mixtures_2_3_5_10").query("quantity == 'top_n_recall'").set_index("n")["value"]
+    with style():
+        figure = Figure(figsize=(10, 7.5))
+        axes = figure.subplots(2, 2, sharex=True, sharey=True).flat
+        for ax, (n, part) in zip(axes, table.groupby("n"), strict=False):
+            draw_recall_after(ax, part[part["quantity"] == "recall_after"], study[n])
+            ax.set_title(f"{n} notes")
+        caption(figure, table)
+    return figure
+
+
 def recall_by_n(ax: Axes, table: pd.DataFrame, published: dict[int, float]) -> None:
     """Draw top-N recall against N for each split (mean and range over seeds), and the study's."""
     rows = by_test(table[table["quantity"] == "top_n_recall"])
@@ -361,4 +375,5 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "04_cnn_lstm_cnn": draw_cnn_lstm_cnn,
     "05_mixtures_2_3_5_10": draw_mixtures,
     "06_regularization": draw_regularization,
+    "study_size": draw_study_size,
 }

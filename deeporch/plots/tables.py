@@ -54,6 +54,7 @@ TITLES = {
     "04_cnn_lstm_cnn": "{setting}",
     "05_mixtures_2_3_5_10": "{model}, N notes",
     "06_regularization": "regularization: {setting}",
+    "study_size": "{model}, one class per file, {mixtures} mixtures",
     "five_minutes": "PitchNet, five minutes",
     "07_recognizer": "PitchNet, the long run",
 }
@@ -63,15 +64,15 @@ MODELS = {"cnn": "CNN", "resnet": "ResNet", "cnn_lstm_cnn": "CNN+LSTM+CNN"}
 WITHOUT_NUMBER = {"01_cnn_instruments": "pictures", "03_resnet": "pictures", "06_regularization": "pictures"}
 HEADLINES = {  # the rows of the short table: experiment to its settings, all of them if empty
     "01_cnn_instruments": (),
-    "02_cnn_one_class_per_file": ("recording", "file, 240,000 mixtures, batches of 256"),
+    "02_cnn_one_class_per_file": ("recording",),
     "04_cnn_lstm_cnn": ("CNN+LSTM+CNN",),
     MIXTURES: (),
     "07_recognizer": (),
 }
-_COLUMNS = "| experiment | N | the study | ours, one class per file | by note or instrument: seen | unseen | {} |"
+_COLUMNS = "| experiment | N | the study | ours, one class per file{} | by note or instrument: seen | unseen | {} |"
 _RULE = "\n|---|---|---|---|---|---|---|"
-HEADER = _COLUMNS.format("data, mixtures, epochs, time, device") + _RULE
-SHORT_HEADER = _COLUMNS.format("our classes; training mixtures") + _RULE
+HEADER = _COLUMNS.format("", "data, mixtures, epochs, time, device") + _RULE
+SHORT_HEADER = _COLUMNS.format(" (mixtures of the longer run)", "our classes; training mixtures") + _RULE
 
 
 def k_of_n_table(scores: dict[tuple[int, str], Scores]) -> Styler:
@@ -118,13 +119,27 @@ def results_table(folder: str | Path | None = None) -> str:
 
 
 def headline_table(folder: str | Path | None = None) -> str:
-    """Return the few rows of `results_table` to read first (`HEADLINES`), with fewer labels."""
+    """Return the few rows of `results_table` to read first (`HEADLINES`), with fewer labels.
+
+    Where a network was also trained longer, one class per file, that run's recall stands in place of the short one's.
+    """
+    longer = _longer(folder)
     rows = [
-        _row(experiment, setting, n, part, _size(part))
+        _row(experiment, setting, n, part, _size(part), longer.get((part["model"].iloc[0], n)))
         for (experiment, setting, n), part in _parts(folder)
         if experiment in HEADLINES and setting in (HEADLINES[experiment] or (setting,))
     ]
     return "\n".join([SHORT_HEADER, *rows])
+
+
+def _longer(folder: str | Path | None) -> dict[tuple[str, int], str]:
+    """Return the best recall of the study-size runs, with its training mixtures, by network and N."""
+    if not _has("study_size", folder):
+        return {}
+    table = load_results("study_size", folder)
+    table = table[(table["quantity"] == "top_n_recall") & (table["classes"] == "recording")].sort_values("value")
+    best = table.drop_duplicates(["model", "n"], keep="last")
+    return {(r.model, r.n): f"{100 * r.value:.1f} % ({r.train_mixtures:,})" for r in best.itertuples()}
 
 
 def _parts(folder: str | Path | None) -> Iterator[tuple[tuple[str, str, int], pd.DataFrame]]:
@@ -160,12 +175,14 @@ def _size(table: pd.DataFrame) -> str:
     return "; ".join(" / ".join(f"{v:,}" for v in sorted(table[name].unique())) for name in columns)
 
 
-def _row(experiment: str, setting: str, n: int, table: pd.DataFrame, about: str) -> str:
-    model = MODELS.get(table["model"].iloc[0], table["model"].iloc[0])
-    title = TITLES[experiment].format(setting=SETTINGS.get(setting, setting), model=model)
+def _row(experiment: str, setting: str, n: int, table: pd.DataFrame, about: str, longer: str | None = None) -> str:
+    model, mixtures = MODELS.get(table["model"].iloc[0], table["model"].iloc[0]), f"{table['train_mixtures'].iloc[0]:,}"
+    title = TITLES[experiment].format(setting=SETTINGS.get(setting, setting), model=model, mixtures=mixtures)
     recall = by_test(table[table["quantity"] == "top_n_recall"]).groupby("split")["value"]
     tests = ("file", "mixture", "recording")
     cells = [_percent(recall.get_group(test)) if test in recall.groups else "–" for test in tests]
+    if longer and cells[0] != "–":
+        cells[0] = longer
     if OTHER in recall.groups:
         cells[-1] += f" (other takes: {_percent(recall.get_group(OTHER))})"
     return f"| {title} | {n} | {_published(experiment, setting, n)} | {' | '.join(cells)} | {about} |"
@@ -177,7 +194,7 @@ def _percent(values: pd.Series) -> str:
 
 
 def _published(experiment: str, setting: str, n: int) -> str:
-    table = published(MIXTURES if experiment in ("five_minutes", "07_recognizer") else experiment)
+    table = published(MIXTURES if experiment in ("study_size", "five_minutes", "07_recognizer") else experiment)
     table = table[(table["quantity"] == "top_n_recall") & (table["n"] == n)]
     if experiment == "02_cnn_one_class_per_file":
         table = table if setting.startswith(("recording", "file")) else table.iloc[:0]

@@ -143,6 +143,8 @@ def launch(command: Sequence[str], processes: int, device: str = "auto") -> int:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    if sys.platform == "linux":  # the others are here, whatever the machine's name resolves to
+        common |= {"GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo")}
     if pick_device(device).type == "cpu":
         common |= {"OMP_NUM_THREADS": max(1, (os.cpu_count() or 1) // processes)}
     ranks = []

@@ -18,6 +18,7 @@ import pandas as pd
 
 import deeporch as do
 from deeporch.features.augment import SpecAugment
+from deeporch.plots.tables import MODELS
 from deeporch.results import load_results
 
 EXPERIMENT = "study_size"
@@ -41,8 +42,9 @@ class Row:
 
     @property
     def setting(self) -> str:
-        """Its name in the table."""
-        return f"{self.model} {self.by} N={self.n} {self.mixtures:,}{self.name and ' ' + self.name}"
+        """Its name in the table, beside N."""
+        by = "" if self.by == "recording" else f", one class per {self.by}"
+        return f"{MODELS[self.model]}, {self.mixtures:,} mixtures{by}{self.name and ', ' + self.name}"
 
 
 def _regularized(name: str, mixtures: int = REGULARIZED, **options: Any) -> Row:
@@ -82,7 +84,12 @@ def train(row: Row, notes: do.NoteLibrary, results: do.Results, *, seed: int, sh
     sets = do.study_sets(notes, row.n, by=row.by, mixtures=row.mixtures, tests=5000, seed=seed)
     options |= {"epochs": max(1, round(shown * row.share / row.mixtures)), "seeds": [seed], **row.options}
     network = {row.setting: (row.model, row.sizes)}
+    first = len(results.parts)
     outcome = do.compare_models(results, network, sets, valid="mixture", **options)
+    for part in results.parts[first:]:  # the curve: over the mixtures seen, not over epochs
+        curve = part["quantity"] == "curve_valid_recall"
+        part.loc[curve, "item"] = (part["item"][curve].astype(int) * part["train_mixtures"][curve]).astype(str)
+        part.loc[curve, "quantity"] = "recall_after"
     return outcome[row.setting].scores["mixture"].top_n_recall
 
 
@@ -108,20 +115,20 @@ def main() -> None:
     notes = do.load_library(options.library, root=options.root)
     device = do.describe_device(do.pick_device(options.device))
     results = do.Results(EXPERIMENT, data=notes.name, profile=os.environ.get("PROFILE", "gpu"), device=device)
-    done: set[str] = set()
+    done: set[tuple[str, int]] = set()
     if (options.out / f"{EXPERIMENT}.csv").is_file():
         before = load_results(EXPERIMENT, options.out)
-        done = set(before[before["seed"] == options.seed]["setting"])
+        done = set(before[before["seed"] == options.seed][["setting", "n"]].itertuples(index=False, name=None))
         results.parts.append(before)
     for number in map(int, options.rows.split() or range(len(ROWS))):
         row = ROWS[number]
         row = Row(**{**row.__dict__, "mixtures": min(row.mixtures, options.most)})
         left = 60 * options.minutes - (time.perf_counter() - began)
-        if row.setting in done:
+        if (row.setting, row.n) in done:
             continue
         if left < 30:
             break
-        print(f"{time.perf_counter() - began:6.1f} s  {row.setting} …", flush=True)
+        print(f"{time.perf_counter() - began:6.1f} s  {row.n} notes, {row.setting} …", flush=True)
         recall = train(
             row, notes, results, seed=options.seed, shown=options.shown, batch_size=options.batch, lr=options.lr,
             schedule="cosine", time_limit=left - 12, device=options.device, compile=options.compile,

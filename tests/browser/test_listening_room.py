@@ -5,6 +5,8 @@ The tests walk through one page in order, as a visitor would.
 
 import io
 import json
+import time
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -123,19 +125,29 @@ DRAGGED = """async (room) => {
 }"""
 
 
+def slowdown():
+    """How many times longer than its own processor time a computation takes here: 1 where nothing runs beside it."""
+    began, own = time.perf_counter(), time.process_time()
+    while time.process_time() - own < 0.5:
+        pass
+    return (time.perf_counter() - began) / 0.5
+
+
 def test_a_slider_answers_within_200_ms(room):
     """From the hand's event to the new sound, and to the new pictures, in the page.
 
-    The median of twelve moves counts, networks' answers included, and of pictures the fastest, for others may run
-    beside the tests: on two idle cores the slowest sound took 84 ms and the slowest picture 122. What the kernel needs
-    for all of it is held below 200 ms in `tests/test_widgets.py`.
+    The median of twelve moves counts, networks' answers included, and of pictures the fastest: on two idle cores the
+    slowest sound took 84 ms and the slowest picture 122. Where other programs take the processor, all of it takes
+    longer, and may. What the kernel needs for all of it is held below 200 ms in `tests/test_widgets.py`.
     """
     explorer = widget(room, "MixtureExplorer")
+    limit = 200 * max(slowdown() for _ in range(3))
     heard, seen = zip(*room.page.evaluate(ANSWERS, [explorer.element_handle(), 12]), strict=True)
     for what, times in (("sound", heard), ("pictures", seen)):
         print(f"a slider is answered, {what}: " + ", ".join(f"{each:.0f}" for each in sorted(times)), "ms")
-    assert sorted(heard)[6] < 200
-    assert min(heard) < min(seen) < 200
+    limit = max(limit, 200 * slowdown())
+    assert sorted(heard)[6] < limit
+    assert min(heard) < min(seen) < limit
 
 
 def test_a_dragged_slider_leaves_no_queue(room):
@@ -247,6 +259,46 @@ def chime(tmp_path_factory):
     time = np.arange(66_150) / 44_100
     soundfile.write(path, sum(np.exp(-2 * time) * np.sin(2 * np.pi * f * time) / 4 for f in (330, 660, 990)), 44_100)
     return path
+
+
+def test_a_sound_is_uploaded_orchestrated_and_taken_home(room, chime):
+    studio = widget(room, "OrchestrationExplorer")
+    with room.page.expect_file_chooser() as chooser:
+        studio.get_by_role("button", name="Upload a sound").click(timeout=120_000)
+    assert chooser.value.element.get_attribute("accept") == ".wav,.aif,.aiff,.aifc,.flac,.mp3,.ogg,.opus,.caf,.au"
+    chooser.value.set_files(chime)
+    seen_soon(studio.get_by_text("A sound of 1.5 s: search."))
+    move(studio.get_by_role("slider", name="Search for"), "End")
+    studio.get_by_role("button", name="Search").click()
+    seen_soon(studio.get_by_role("progressbar"))
+    seen_soon(studio.locator("svg[aria-label^=distance] polyline"))
+    studio.get_by_role("button", name="Stop").click()
+    seen_soon(studio.get_by_text("Stopped: "))
+    move(studio.get_by_role("slider", name="Search for"), "Home")
+    studio.get_by_role("button", name="Search").click()
+    seen_soon(studio.get_by_text("Done: "))
+    target = studio.locator("audio").evaluate(PLAYED)
+    assert target["duration"] == pytest.approx(1.5, abs=0.02)
+    studio.get_by_role("radio").nth(1).check()
+    room.page.wait_for_function(
+        "e => e.querySelector('audio').ariaLabel.startsWith('solution 1')", arg=studio.element_handle()
+    )
+    ours = studio.locator("audio").evaluate(PLAYED)
+    assert ours["duration"] == pytest.approx(1.5, abs=0.02)
+    assert not ours["autoplay"]
+    studio.get_by_role("button", name="Mute").first.click()
+    studio.get_by_role("button", name="Lock").first.click()
+    studio.get_by_role("button", name="Files of this solution").click()
+    name, score = saved(room.page, studio.get_by_role("link", name="MusicXML"))
+    assert name == "solution_1.musicxml"
+    assert ElementTree.fromstring(score).tag == "score-partwise"
+    _, midi = saved(room.page, studio.get_by_role("link", name="MIDI"))
+    assert midi.startswith(b"MThd")
+    studio.get_by_role("button", name="Score").click()
+    paper = seen_soon(studio.locator(".deeporch-score"), seconds=120)
+    assert paper.locator("svg").count() > 0
+    assert paper.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)", "in dark themes too"
+    room.shot("orchestration_explorer", studio)
 
 
 def test_what_is_asked_for_is_played(room):

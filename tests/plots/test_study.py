@@ -56,6 +56,20 @@ def folder(tiny_library, tmp_path_factory):
     return root
 
 
+def test_recall_at_the_studys_size_is_drawn_over_the_mixtures_seen():
+    common = {"classes": "recording", "setting": "CNN, many", "quantity": "recall_after"}
+    rows = [common | {"n": n, "item": str(seen), "value": seen / 1000 / n} for n in (2, 5) for seen in (500, 1000)]
+    labels = {"data": "tiny", "features": "logmel64", "device": "CPU", "profile": "gpu", "seed": 0, "n_classes": 9}
+    labels |= {"train_mixtures": 500, "epochs": 2, "seconds": 3}
+    figure = study.draw_study_size(pd.DataFrame([row | labels for row in rows]))
+    for ax, n, published in zip(figure.axes, (2, 5), (92.1, 72.6), strict=False):
+        line = ax.lines[0]
+        assert line.get_xdata().tolist() == [500, 1000]
+        assert line.get_ydata().tolist() == pytest.approx([50 / n, 100 / n])
+        assert ax.lines[1].get_ydata()[0] == pytest.approx(published, abs=0.1)
+        assert ax.get_title() == "" and ax.get_title("left") == f"{n} notes" or ax.get_title() == f"{n} notes"
+
+
 def test_redrawing_gives_the_same_bytes(folder):
     first = {
         path: path.read_bytes() for png in gallery.redraw(folder=folder) for path in (png, png.with_suffix(".svg"))

@@ -49,6 +49,17 @@ def test_the_headlines_are_the_same_numbers_with_fewer_labels(tmp_path):
     assert line.rpartition(" | ")[0] in tables.results_table(tmp_path)
 
 
+def test_a_longer_run_of_the_network_stands_in_place_of_the_short_one(tmp_path):
+    short = {"setting": "N=3", "model": "cnn", "n": 3, "split": "mixture", "seed": 0, "value": 0.4}
+    write_csv(tmp_path, "05_mixtures_2_3_5_10", [short | {"classes": "note"}, short | {"classes": "recording"}])
+    longer = short | {"setting": "CNN, many", "classes": "recording", "train_mixtures": 240_000}
+    write_csv(tmp_path, "study_size", [longer | {"value": 0.7}, longer | {"train_mixtures": 40_000, "value": 0.5}])
+    line = tables.headline_table(tmp_path).split("\n")[-1]
+    assert line == "| CNN, N notes | 3 | 83.8 % | 70.0 % (240,000) | 40.0 % | – | 12; 1,000 |"
+    row = tables.results_table(tmp_path).split("\n")[-1]
+    assert row.startswith("| CNN, one class per file, 240,000 mixtures | 3 | 83.8 % | 60.0 ± 14.1 % | – | – |")
+
+
 def test_the_time_of_all_trainings_counts_each_once(tmp_path):
     splits = [
         {"setting": "cnn", "n": 2, "split": split, "seed": 0, "seconds": 3600} for split in ("mixture", "recording")

@@ -34,7 +34,7 @@ gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 metrics = {"recall": len(MODEL) / N + SEED / 100, "best": MODEL, "gpu": gpu}
 display({"application/x-deeporch-metrics+json": metrics}, raw=True)
 log("ended")"""
-AXES = {"MODEL": ["cnn", "resnet"], "N": ["2", "3", "5", "10"], "SEED": ["0", "1", "2"]}
+AXES = {"MODEL": ["cnn", "resnet"], "N": ["2", "3"], "SEED": ["0", "1", "2"]}
 GRID = [f"{name}={','.join(values)}" for name, values in AXES.items()]
 
 
@@ -78,6 +78,7 @@ def scheduler_of(start, tmp_path):
 
 def worker_of(start, address, tmp_path, *more, **environment):
     options = ["--no-nanny", "--nthreads", 1, "--no-dashboard", "--local-directory", tmp_path / "scratch"]
+    options += ["--host", "127.0.0.1"]  # a machine without a network may know no other address
     return start("distributed.cli.dask_worker", address, *options, *more, **environment)
 
 
@@ -85,7 +86,7 @@ def command(study, *arguments):
     return ["deeporch", "run", "--folder", str(study), *map(str, arguments)]
 
 
-def until(condition, seconds=900):
+def until(condition, seconds=200):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -100,7 +101,7 @@ def logged(log, what):
 
 
 def expected_csv():
-    """What the tiny notebook records in a serial run of the 24 jobs, computed here."""
+    """What the tiny notebook records in a serial run of the 12 jobs, computed here."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["notebook", "MODEL", "N", "SEED", "name", "value"])
@@ -118,10 +119,10 @@ def test_a_grid_is_complete_and_equal_to_the_serial_run_when_a_worker_is_killed(
     doomed, _ = (worker_of(start, address, tmp_path) for _ in range(2))
     options = ["--scheduler", address, "--out", out, "-p", f"LOG={log}", "-p", "WAIT=0.2"]
     run = start(*command(study, "00", "--grid", *GRID, *options))
-    until(lambda: len(list(out.glob("jobs/*.json"))) >= 5 or run.poll())
+    until(lambda: len(list(out.glob("jobs/*.json"))) >= 3 or run.poll() is not None)
     kept = {path: path.stat().st_mtime_ns for path in out.glob("jobs/*.json")}
     doomed.kill()
-    output, _ = run.communicate(timeout=1800)
+    output, _ = run.communicate(timeout=250)
     assert run.returncode == 0, output
     finished = [tuple(words) for words in logged(log, "ended")]
     assert set(finished) == set(itertools.product(*AXES.values()))
@@ -129,14 +130,14 @@ def test_a_grid_is_complete_and_equal_to_the_serial_run_when_a_worker_is_killed(
     for path in kept:
         values = json.loads(path.read_text())["parameters"]
         assert finished.count(tuple(str(values[name]) for name in AXES)) == 1, "what had finished ran again"
-    assert len(logged(log, "began")) <= 26, "only what the lost worker had at hand is run again"
+    assert len(logged(log, "began")) <= 14, "only what the lost worker had at hand is run again"
     assert (out / "grid.csv").read_text() == expected_csv()
-    assert f"24 of 24 jobs done. Results: {out}" in output
+    assert f"12 of 12 jobs done. Results: {out}" in output
     table = (out / "table.txt").read_text()
     assert "3 ± 0" not in table
     assert "1.51 ± 0.01" in table  # cnn at N = 2: 1.50, 1.51, 1.52
     jobs = pd.read_csv(out / "jobs.csv")
-    assert len(jobs) == 24
+    assert len(jobs) == 12
     assert jobs["error"].isna().all()
     assert jobs["worker"].nunique() == 2
     assert not list(out.rglob(".*"))
@@ -147,9 +148,9 @@ def test_a_local_grid_that_was_stopped_goes_on_without_repeating(study, tmp_path
     out, log = tmp_path / "out", tmp_path / "log"
     line = command(study, "00", "--grid", "N=2,3,5", "SEED=0,1", "--workers", 1, "--out", out, "-p", f"LOG={log}")
     run = start(*line, "-p", "WAIT=0.3")
-    until(lambda: len(list(out.glob("jobs/*.json"))) >= 2 or run.poll())
+    until(lambda: len(list(out.glob("jobs/*.json"))) >= 2 or run.poll() is not None)
     run.send_signal(signal.SIGTERM)
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=120)
     assert run.returncode == 130, output
     assert f"Stopped. The same command with --out {out} goes on." in output
     assert "Traceback" not in output
@@ -159,7 +160,7 @@ def test_a_local_grid_that_was_stopped_goes_on_without_repeating(study, tmp_path
     half = pd.read_csv(out / "grid.csv")
     assert len(half) >= 3 * 2
     run = start(*line, "-p", "WAIT=0.3")
-    output, _ = run.communicate(timeout=900)
+    output, _ = run.communicate(timeout=250)
     assert run.returncode == 0, output
     assert {name: (out / "jobs" / name).stat().st_mtime_ns for name in kept} == kept
     whole = pd.read_csv(out / "grid.csv")
