@@ -73,7 +73,7 @@ def scheduler_of(start, tmp_path):
     start(
         "distributed.cli.dask_scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", file, "--host", "127.0.0.1"
     )
-    return until(lambda: file.is_file() and json.loads(file.read_text())["address"])
+    return until(lambda: file.is_file() and file.read_text().endswith("}") and json.loads(file.read_text())["address"])
 
 
 def worker_of(start, address, tmp_path, *more, **environment):
