@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ def test_a_source(monkeypatch, tmp_path, cache):
     spec = importlib.util.spec_from_file_location("deeporch.notes.sources.folders", path)
     source = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(source)
-    monkeypatch.setattr(library, "SOURCES", library.SOURCES | {"folders": source})
+    monkeypatch.setitem(sys.modules, spec.name, source)
+    monkeypatch.setattr(library, "SOURCES", (*library.SOURCES, "folders"))
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(22_050) / 44_100)
     for name in ("Vn/A4_mf.wav", "Vn/C#4_pp.wav", "Fl/Db5_ff.wav", "Fl/nothing.wav"):
         (tmp_path / "samples" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, fields
+from pkgutil import resolve_name
 
 import torch
 from torch import nn
@@ -12,22 +12,20 @@ from ..features.mel import Mel
 from ..features.registry import KINDS, get_features
 from ..mixtures.classes import Classes
 from ..util.checks import check_choice
-from .cnn import CNN
-from .cnn_lstm_cnn import CNNLSTMCNN
-from .open_pitchnet import OpenPitchNet
-from .pitchnet import PitchNet
-from .resnet import ResNet
+from .classifier import NoteClassifier
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "cnn": CNN,
-    "resnet": ResNet,
-    "cnn_lstm_cnn": CNNLSTMCNN,
-    "pitchnet": PitchNet,
-    "open_pitchnet": OpenPitchNet,
-}
+MODELS: dict[str, type[NoteClassifier] | str] = {  # or where the class is, which is imported when it is first built
+    name: f"{__package__}.{where}"
+    for name, where in {
+        "cnn": "cnn:CNN", "resnet": "resnet:ResNet", "cnn_lstm_cnn": "cnn_lstm_cnn:CNNLSTMCNN",
+        "pitchnet": "pitchnet:PitchNet", "open_pitchnet": "open_pitchnet:OpenPitchNet",
+    }.items()
+}  # fmt: skip
 
 
-def build(name: str, classes: Classes, *, features: str | Mel = "mel128", seed: int = 0, **sizes: object) -> nn.Module:
+def build(
+    name: str, classes: Classes, *, features: str | Mel = "mel128", seed: int = 0, **sizes: object
+) -> NoteClassifier:
     """Build a network for some classes and features.
 
     Parameters
@@ -45,30 +43,26 @@ def build(name: str, classes: Classes, *, features: str | Mel = "mel128", seed: 
 
     Returns
     -------
-    torch.nn.Module
-        With ``card`` (a JSON-ready description), ``classes`` and ``features`` attached; untrained, on the CPU.
+    NoteClassifier
+        A torch.nn.Module with ``card`` (a JSON-ready description), ``classes`` and ``features``; untrained, on the CPU.
 
     Raises
     ------
     ValueError
         If the model, the features or a size is unknown.
     """
-    make = MODELS[check_choice(name, MODELS, "model")]
+    kind = MODELS[check_choice(name, MODELS, "model")]
+    kind = resolve_name(kind) if isinstance(kind, str) else kind
     for size in sizes:
-        check_choice(size, [f.name for f in fields(make.Config)], f"size of the model {name!r}")
-    config = make.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()})
+        check_choice(size, [f.name for f in fields(kind.Config)], f"size of the model {name!r}")
+    config = kind.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()})
     features = get_features(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        what = (features, classes) if issubclass(make, PitchNet) else (features.shape, len(classes))
-        model = make(*what, config)
+        model = kind.make(features, classes, config)
     model.classes, model.features = classes, features
-    model.card = {
-        "model": name,
-        "config": asdict(config),
-        "features": features_card(features),
-        "classes": classes.to_dict(),
-    }
+    card = {"model": name, "config": asdict(config), "features": features_card(features)}
+    model.card = card | {"classes": classes.to_dict()}
     return model
 
 
@@ -83,14 +77,10 @@ def features_from_card(card: dict) -> Mel:
     return kind(**{k: v for k, v in card.items() if k != "kind"})
 
 
-def from_card(card: dict) -> nn.Module:
+def from_card(card: dict) -> NoteClassifier:
     """Rebuild an untrained network from a checkpoint's card."""
-    return build(
-        card["model"],
-        Classes.from_dict(card["classes"]),
-        features=features_from_card(card["features"]),
-        **card["config"],
-    )
+    classes, features = Classes.from_dict(card["classes"]), features_from_card(card["features"])
+    return build(card["model"], classes, features=features, **card["config"])
 
 
 def count_parameters(model: nn.Module) -> int:

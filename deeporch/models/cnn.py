@@ -9,7 +9,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from .fused import stage
+from . import fused
+from .classifier import NoteClassifier
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class ConvStage(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [batch, inputs, bins, frames] to [batch, outputs, bins / 2, frames / 2]."""
-        if not (self.training and stage.applies(x)):
+        if not (self.training and fused.applies(x)):
             return super().forward(x)
         dropout = self[3].p if isinstance(self[3], nn.Dropout) else 0.0
-        return stage.conv_stage(x, self[0], self[1], dropout)
+        return fused.conv_stage(x, self[0], self[1], dropout)
 
 
 def gains_by_bfloat16(model: nn.Module, device: torch.device) -> bool:
@@ -50,7 +51,7 @@ def gains_by_bfloat16(model: nn.Module, device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() and any(isinstance(m, ConvStage) for m in model.modules())
 
 
-class CNN(nn.Module):
+class CNN(NoteClassifier):
     """The study's CNN."""
 
     Config = CNNConfig

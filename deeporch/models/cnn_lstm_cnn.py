@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..util.checks import check_choice
+from .classifier import NoteClassifier
 from .cnn import conv_stage, flat_size, output_shape
 
 AXES = ("time", "as_published")
@@ -55,7 +56,7 @@ class Recurrence(nn.Module):
         return (y.transpose(1, 2) if self.axis == "time" else y).unsqueeze(1)
 
 
-class CNNLSTMCNN(nn.Module):
+class CNNLSTMCNN(NoteClassifier):
     """The study's CNN with an LSTM between its third and fourth conv stages, and the variants of it."""
 
     Config = CNNLSTMCNNConfig

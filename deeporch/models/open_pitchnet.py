@@ -43,10 +43,6 @@ class OpenPitchNet(PitchNet):
         nn.init.constant_(self.has_pitch.bias, -3.0)
         nn.init.constant_(self.instruments.bias, -2.0)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map features [batch, 1, bins, frames] to logits [batch, classes]; any number of frames."""
-        return self.classes_of(self.evidence(x))
-
     def evidence(self, x: torch.Tensor) -> Evidence:
         """Return what sounds, pitches and instruments apart."""
         y = self.embed(x)
@@ -66,9 +62,7 @@ class OpenPitchNet(PitchNet):
 
     def auxiliary_loss(self, evidence: Evidence, target: torch.Tensor) -> torch.Tensor:
         """Return the loss of pitches, and of instruments where a pitch sounds, given multi-hot targets."""
-        playing = torch.zeros_like(evidence.instruments).flatten(1)
-        playing[:, self.place] = target
-        playing = playing.view_as(evidence.instruments)
+        playing = self.playing(target)
         return evidence_loss(evidence, playing.amax(1), playing.transpose(1, 2))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from ..features.constantq import ConstantQ
 from ..mixtures.classes import Classes
+from .build import build
+from .classifier import NoteClassifier
 
 MOST_NOTES = 10  # that the count head tells apart
 A0 = 21  # MIDI
@@ -41,7 +43,7 @@ class Auxiliary(NamedTuple):
     count: torch.Tensor
 
 
-class PitchNet(nn.Module):
+class PitchNet(NoteClassifier):
     """Which instrument plays at which pitch, seen from every pitch alike.
 
     A pitch shift is a translation along the constant-Q's axis. The transform is stacked with itself, moved by the
@@ -95,27 +97,33 @@ class PitchNet(nn.Module):
         self.has_instrument = nn.Linear(2 * config.width, count)
         self.has_notes = nn.Linear(2 * config.width, MOST_NOTES)
         self.register_buffer("place", instrument * config.pitches + midi - A0, persistent=False)
-        self.register_buffer("class_instrument", functional.one_hot(instrument, count).float(), persistent=False)
-        pitch = functional.one_hot(midi - A0, config.pitches).float()
-        self.register_buffer("class_pitch", pitch, persistent=False)
+
+    @classmethod
+    def make(cls, features: ConstantQ, classes: Classes, config: PitchNetConfig) -> PitchNet:
+        """Return a network of these sizes, untrained."""
+        return cls(features, classes, config)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map features [batch, 1, bins, frames] to logits [batch, classes]; any number of frames."""
-        return self._classes(self.embed(x))
+        return self.with_auxiliary(x)[0]
 
     def with_auxiliary(self, x: torch.Tensor) -> tuple[torch.Tensor, Auxiliary]:
         """Return the logits of the classes and of the auxiliary heads."""
         y = self.embed(x)
         whole = torch.cat([y.mean(2), y.amax(2)], 1)
-        return self._classes(y), Auxiliary(
-            self.has_instrument(whole), self.has_pitch(y).squeeze(1), self.has_notes(whole)
-        )
+        logits = self.instruments(y).flatten(1)[:, self.place] + self.bias
+        return logits, Auxiliary(self.has_instrument(whole), self.has_pitch(y).squeeze(1), self.has_notes(whole))
+
+    def playing(self, target: torch.Tensor) -> torch.Tensor:
+        """Return which instruments play which pitches [batch, instruments, pitches], of targets [batch, classes]."""
+        size = self.instruments.out_channels, self.config.pitches
+        return target.new_zeros(len(target), size[0] * size[1]).index_copy(1, self.place, target).unflatten(1, size)
 
     def auxiliary_loss(self, auxiliary: Auxiliary, target: torch.Tensor) -> torch.Tensor:
         """Return the weighted loss of the auxiliary heads, given multi-hot targets [batch, classes]."""
-        bce = functional.binary_cross_entropy_with_logits
-        instruments = bce(auxiliary.instruments.float(), (target @ self.class_instrument).clamp(max=1))
-        pitches = bce(auxiliary.pitches.float(), (target @ self.class_pitch).clamp(max=1))
+        bce, playing = functional.binary_cross_entropy_with_logits, self.playing(target)
+        instruments = bce(auxiliary.instruments.float(), playing.amax(2))
+        pitches = bce(auxiliary.pitches.float(), playing.amax(1))
         notes = target.sum(1).long().clamp(1, MOST_NOTES) - 1
         count = functional.cross_entropy(auxiliary.count.float(), notes)
         return self.config.auxiliary * (instruments + pitches + count)
@@ -137,9 +145,6 @@ class PitchNet(nn.Module):
         attended = torch.einsum("bcpt,bhpt->bhcp", y, weight).flatten(1, 2)
         y = self.narrow(torch.cat([attended, y.amax(3)], 1)) + self.register
         return self.norm(self.blocks(y))
-
-    def _classes(self, y: torch.Tensor) -> torch.Tensor:
-        return self.instruments(y).flatten(1)[:, self.place] + self.bias
 
 
 class PitchBlock(nn.Module):
@@ -180,16 +185,12 @@ def grow(model: PitchNet, blocks: int, *, seed: int = 0) -> PitchNet:
     begun = model.config.blocks
     if blocks < begun:
         raise ValueError(f"A network of {begun} blocks cannot grow to {blocks}: give {begun} or more.")
-    config = replace(model.config, blocks=blocks)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        grown = PitchNet(model.features, model.classes, config)
+    sizes = asdict(model.config) | {"blocks": blocks}
+    grown = build(model.card["model"], model.classes, features=model.features, seed=seed, **sizes)
     for block in grown.blocks[begun:]:
         nn.init.zeros_(block.mix[-1].weight)
         nn.init.zeros_(block.mix[-1].bias)
     grown.load_state_dict(model.state_dict(), strict=False)
-    grown.classes, grown.features = model.classes, model.features
-    grown.card = {**model.card, "config": asdict(config)}
     return grown
 
 

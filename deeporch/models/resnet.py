@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..util.checks import check_choice
+from .classifier import NoteClassifier
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Residual(nn.Module):
         return torch.relu(self.path(x) + self.shortcut(x[..., :: self.stride, :: self.stride]))
 
 
-class ResNet(nn.Module):
+class ResNet(NoteClassifier):
     """The classic residual network without the max-pool after its first conv, to fit 128 x 128."""
 
     Config = ResNetConfig

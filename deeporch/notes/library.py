@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,13 +27,9 @@ from ..util.progress import progress
 from . import recordings, store
 from .instruments import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
 from .recordings import SAMPLE_RATE, Found
-from .sources import patches, philharmonia, sharc, sol, soundfont, tinysol
 from .store import tidy
 
-SOURCES: dict[str, ModuleType] = {
-    "soundfont": soundfont, "tinysol": tinysol, "sol": sol, "philharmonia": philharmonia, "sharc": sharc,
-    "patches": patches,
-}  # fmt: skip
+SOURCES = ("soundfont", "tinysol", "sol", "philharmonia", "sharc", "patches")  # modules of `sources`
 
 
 def load_library(
@@ -85,7 +82,7 @@ def load_library(
         name = os.environ.get("DEEPORCH_LIBRARY") or "soundfont"
     check_choice(name, SOURCES, "library")
     check_range(seconds, recordings.SHORTEST, 60, "seconds")
-    source = SOURCES[name]
+    source = import_module(f"{__package__}.sources.{name}")
     known = [parameter for parameter in inspect.signature(source.find).parameters if parameter != "root"]
     for option in filters:
         check_choice(option, known, f"filter of the library {name}")
