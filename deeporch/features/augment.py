@@ -12,7 +12,6 @@ import torch
 
 from ..mixtures.mixtures import Mixtures
 from ..util.checks import check_range
-from ..util.compiled import librosa
 from .constantq import ConstantQ
 
 
@@ -217,14 +216,3 @@ def shift(x: torch.Tensor, most: float, generator: torch.Generator) -> torch.Ten
     upper, lower = x[row, 0, place.clamp(0, bins - 1)], x[row, 0, (place - 1).clamp(0, bins - 1)]
     share = (amount - whole).to(x.device)[:, None, None]
     return torch.lerp(upper, lower, share).unsqueeze(1)
-
-
-def listen(picture: torch.Tensor, features: ConstantQ, *, iterations: int = 8, seed: int = 0) -> torch.Tensor:
-    """Return a sound whose constant-Q looks like a picture, so that changes to pictures can be heard."""
-    level = picture.squeeze(0).double().numpy()
-    magnitude = np.where(level > 0, 10 ** (-features.floor_db * (level - 1) / 20), 0)
-    sound = librosa.griffinlim_cqt(
-        magnitude, n_iter=iterations, sr=features.sample_rate, hop_length=features.hop, fmin=features.fmin,
-        bins_per_octave=features.bins_per_octave, length=features.samples, random_state=seed,
-    )  # fmt: skip
-    return torch.from_numpy(sound.astype(np.float32))

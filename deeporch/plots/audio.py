@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from ..features.constantq import ConstantQ
 from ..features.mel import Mel
 from ..notes.library import NoteLibrary
 from .theme import BLUE, FAMILY_COLOURS, GREY, style
@@ -62,18 +61,3 @@ def pitch_ranges(ax: Axes, notes: NoteLibrary) -> None:
     ax.set_yticks(range(len(order)), order)
     ax.set(xlabel="pitch", ylabel="instrument")
     ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
-
-
-@style()
-def constantq_picture(ax: Axes, picture: torch.Tensor, features: ConstantQ) -> None:
-    """Draw one constant-Q [bins, frames], 0 to 1, over seconds and pitch."""
-    seconds = features.frames * features.hop / features.sample_rate
-    image = ax.imshow(
-        -features.floor_db * (picture.squeeze().numpy() - 1), origin="lower", aspect="auto", cmap="magma",
-        extent=(0, seconds, -0.5, features.bins - 0.5), vmin=features.floor_db, vmax=0,
-    )  # fmt: skip
-    octaves = range(1, features.octaves + 1)
-    ax.set_yticks([(12 * o - 9) * features.bins_per_octave // 12 for o in octaves], [f"C{o}" for o in octaves])
-    ax.set(xlabel="time / s", ylabel="pitch")
-    ax.grid(False)
-    ax.figure.colorbar(image, ax=ax, label="level / dB", pad=0.01)

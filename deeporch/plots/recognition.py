@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from textwrap import fill
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import nn
 
-from ..features.constantq import ConstantQ
-from ..features.mel import Mel
-from ..metrics import reliability
-from ..notes.library import NoteLibrary
 from ..results import published_value
 from .tables import caption
 from .theme import BLUE, GREEN, GREY, ORANGE, curve, halo, ink, style
 
 if TYPE_CHECKING:
-    from ..recognition.calibration import Calibration
+    pass
 
 STUDY = "05_mixtures_2_3_5_10"
 TESTS = {  # split: (name, colour, marker)
@@ -36,33 +29,6 @@ GOALS = {  # what we set out for, by N
     "recording": {2: 0.97, 3: 0.95, 5: 0.91, 10: 0.78},
     "other takes": {2: 0.93, 3: 0.88, 5: 0.80, 10: 0.65},
 }
-
-
-@style()
-def low_semitone(axes: Sequence[Axes], notes: NoteLibrary, *, lowest: int = 36) -> None:
-    """Draw two low notes of one instrument, a semitone apart, as mel bands (left) and on a constant-Q (right)."""
-    table = notes.table[notes.table["midi"] >= lowest].drop_duplicates(["instrument", "midi"]).sort_values("midi")
-    first = table[(table["midi"] + 1).isin(table["midi"])].iloc[0]
-    pair = table[(table["instrument"] == first["instrument"]) & table["midi"].isin((first["midi"], first["midi"] + 1))]
-    for ax, features, shown in zip(axes, (Mel(), ConstantQ()), (24, 120), strict=True):
-        for row in pair.itertuples():
-            picture = features(notes.audio[[row.Index]].float())[0, 0].mean(1)[:shown]
-            ax.plot(picture / picture.max(), marker=".", label=f"{row.instrument} {row.pitch}")
-        ax.set(ylabel="level / maximum")
-        ax.legend()
-    axes[0].set(title="128 mel bands", xlabel="mel band")
-    axes[1].set(title="constant-Q, in decibels", xlabel="bin (24 an octave from A0)")
-
-
-@style()
-def changed_pictures(axes: Sequence[Axes], pictures: dict[str, torch.Tensor]) -> None:
-    """Draw pictures [1, bins, frames] beside each other, by name."""
-    for ax, (name, picture) in zip(axes, pictures.items(), strict=True):
-        ax.imshow(picture[0], origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1)
-        ax.set_title(fill(name, 18), fontsize=8)
-        ax.set_xlabel("frame")
-        ax.grid(False)
-    axes[0].set_ylabel("constant-Q bin")
 
 
 def recall_on_tests(ax: Axes, table: pd.DataFrame, *, goals: bool = True) -> None:
@@ -112,19 +78,6 @@ def draw_recognizer(table: pd.DataFrame) -> Figure:
         right.legend(fontsize=8, loc="lower right")
         caption(figure, table)
     return figure
-
-
-def recall_table(table: pd.DataFrame, *, rows: str = "split", columns: str = "n") -> pd.DataFrame:
-    """Return top-N recall in percent, mean over seeds: by test and N, or by any two of a `Results` table's labels."""
-    found = table[table["quantity"] == "top_n_recall"].pivot_table(
-        index=rows, columns=columns, values="value", sort=False
-    )
-    return (100 * found).rename(columns=str, index=_test_name).rename(columns=_test_name).round(1)
-
-
-def _test_name(split: str) -> str:
-    name, comma, rest = split.partition(",")
-    return TESTS.get(name, (name,))[0] + comma + rest
 
 
 def draw_five_minutes(table: pd.DataFrame) -> Figure:
@@ -179,52 +132,6 @@ def draw_other_libraries(table: pd.DataFrame) -> Figure:
             f"{', '.join(sorted(rows['device'].unique()))}", fontsize=8, color=GREY,
         )  # fmt: skip
     return figure
-
-
-@style()
-def reliability_picture(ax: Axes, logits: torch.Tensor, targets: torch.Tensor, calibration: Calibration) -> None:
-    """Draw how often a note is there against the probability that was given, raw and calibrated."""
-    for name, colour, marker, used in (
-        ("as trained", GREY, "s", type(calibration)()),
-        ("calibrated", BLUE, "o", calibration),
-    ):
-        probabilities = used.probabilities(logits)
-        kept = probabilities >= 0.01
-        found = reliability(probabilities[kept], targets[kept], bins=12)
-        ax.plot(found["probability"], found["share"], marker=marker, color=colour, label=name)
-    ax.plot([0, 1], [0, 1], "--", color=ink(), linewidth=1)
-    ax.set(xlabel="probability given", ylabel="share that is there", xlim=(0, 1), ylim=(0, 1))
-    ax.legend(fontsize=9)
-
-
-def recall_by_level(ax: Axes, heard: torch.Tensor, level: torch.Tensor, *, bins: int = 8) -> None:
-    """Draw the share of notes found against their level in their mixture, in bins of equally many notes."""
-    order = level.flatten().argsort()
-    levels, found = (x.flatten()[order].double().tensor_split(bins) for x in (level, heard))
-    ax.plot([x.mean() for x in levels], [100 * x.mean() for x in found], marker="o", color=BLUE)
-    ax.set(xlabel="level against the mixture's mean / dB", ylabel="notes found / %", ylim=(0, 105))
-
-
-def attribution(model: nn.Module, x: torch.Tensor, index: int) -> torch.Tensor:
-    """Return what one class's logit owes to each point of a picture: gradient x input, summed over time."""
-    model.eval()
-    x = x.detach().clone().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(model(x)[0, index], x)
-    return (gradient * x).detach().sum(3)[0, 0]
-
-
-@style()
-def attribution_picture(ax: Axes, model: nn.Module, x: torch.Tensor, index: int) -> None:
-    """Draw `attribution` over the constant-Q's bins, with the class's own partials as dashed lines."""
-    owed = attribution(model, x, index).cpu().numpy()
-    ax.fill_between(range(len(owed)), owed, color=BLUE, linewidth=0)
-    features, note = model.features, model.classes.table.iloc[index]
-    fundamental = features.bins_per_octave * (note["midi"] - 21) / 12
-    for partial in range(1, 9):
-        place = fundamental + features.bins_per_octave * np.log2(partial)
-        ax.axvline(place, linestyle="--", linewidth=0.7, color=ink())
-    ax.set(xlabel=f"constant-Q bin ({features.bins_per_octave} an octave from A0)", ylabel="gradient x input")
-    ax.set_title(model.classes.names[index])
 
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from experiments.recognition_figures import listen
 
 import deeporch as do
-from deeporch.features.augment import Recoloured, listen, neighbours, reverberate, shift
+from deeporch.features.augment import Recoloured, neighbours, reverberate, shift
 from deeporch.features.cached import CachedFeatures
 from deeporch.features.constantq import ConstantQ
 from deeporch.metrics import count_right

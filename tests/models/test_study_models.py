@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from experiments.linear_svm import LinearSVM
 from sklearn.svm import LinearSVC
 
 from deeporch.features.mel import Mel
@@ -12,7 +13,6 @@ from deeporch.mixtures.mixtures import Mixtures
 from deeporch.mixtures.splits import split
 from deeporch.models.build import build, count_parameters
 from deeporch.models.cnn_lstm_cnn import CNNLSTMCNN, CNNLSTMCNNConfig
-from deeporch.models.linear_svm import LinearSVM
 from deeporch.models.resnet import ResNet, ResNetConfig
 from deeporch.training.loop import fit
 from deeporch.training.losses import compute_loss

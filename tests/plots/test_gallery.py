@@ -45,9 +45,7 @@ def test_figures_are_small(path):
 def test_a_figure_without_a_sentence_is_named(tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "99_new.png").write_bytes(b"")
-    with pytest.raises(
-        ValueError, match=r"The gallery has no sentence for 99_new: add one to CAPTIONS of plots/gallery\.py\."
-    ):
+    with pytest.raises(ValueError, match=r"no sentence for 99_new: add one to figures/captions\.yaml\."):
         gallery.gallery_page(tmp_path / "figures")
     (tmp_path / "figures" / "99_new.png").rename(tmp_path / "figures" / "03_resnet.png")
     assert gallery.write_gallery(tmp_path / "figures") == tmp_path / "figures" / "README.md"

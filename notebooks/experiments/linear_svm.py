@@ -9,13 +9,13 @@ import torch
 from sklearn.linear_model import SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
-from ..features.cached import CachedFeatures
-from ..features.mel import Mel
-from ..features.registry import get_features
-from ..mixtures.classes import Classes
-from ..mixtures.mixtures import Mixtures
-from ..util.checks import check_range
-from ..util.progress import progress
+from deeporch.features.cached import CachedFeatures
+from deeporch.features.mel import Mel
+from deeporch.features.registry import get_features
+from deeporch.mixtures.classes import Classes
+from deeporch.mixtures.mixtures import Mixtures
+from deeporch.util.checks import check_range
+from deeporch.util.progress import progress
 
 
 class LinearSVM:
