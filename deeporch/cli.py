@@ -133,11 +133,11 @@ def _train_options(add: Callable) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from .recognition import train, train_many
     from .training.parallel import together
+    from .recognition import train
 
     _track(options.tensorboard)
-    return together((train_many if options.libraries else train).command, options)
+    return together(train.command, options)
 
 
 def _track(folder: str | None) -> None:

@@ -133,6 +133,25 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         model.load_state_dict({name: found[name] for name in wanted})
 
 
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return an optimizer's state as tensors ``optimizer.INDEX.NAME``, for `save_checkpoint`."""
+    state = enumerate(values for _, values in sorted(optimizer.state_dict()["state"].items()))
+    return {f"optimizer.{i}.{k}": torch.as_tensor(v).cpu().contiguous() for i, each in state for k, v in each.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, path: str | Path) -> None:
+    """Load the state that `optimizer_tensors` gave a checkpoint."""
+    state = optimizer.state_dict()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, value in read_tensors(path, prefix="optimizer.").items():
+        index, key = name.split(".")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:  # fused Adam needs the layout of the weights: channels last
+            value = torch.empty_like(parameter).copy_(value)
+        state["state"].setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(state)
+
+
 def check_classes(model: nn.Module, classes: Classes, where: str | Path = "the mixtures") -> None:
     """Raise a ValueError that says how a network's classes differ from others, if they do."""
     ours: Classes = model.classes

@@ -1,4 +1,4 @@
-"""Mixtures across libraries, for a network that knows instruments, not sessions: what `train_orchestra` learns from.
+"""Mixtures across libraries, for a network that knows instruments, not sessions: of many of them.
 
 What a library's notes have in common and others' have not (tuning, microphone, room, noise, loudness, length, attack)
 is a shortcut to the instrument's name. Each is drawn anew for every note or mixture, so that it says nothing.
@@ -17,8 +17,11 @@ import torch
 
 from ..features.augment import reverberate
 from ..features.constantq import ConstantQ
+from ..mixtures.classes import Classes
 from ..models.pitchnet import A0
+from ..notes.instruments import midi_to_pitch
 from ..notes.library import NoteLibrary
+from ..notes.sources.soundfont import OTHER
 from ..util.progress import progress
 
 HALVES = np.arange(65_536, dtype=np.uint16).view(np.float16).astype(np.float32)  # what each float16 is
@@ -199,6 +202,15 @@ class LibraryMixtures:
             low_pass = (draw(batch, 1, 1, 1) < 0.15) & (torch.arange(bins)[:, None] > cut)
             x = x.masked_fill(low_pass, 0)
         return x
+
+
+def named_classes(libraries: Sequence[NoteLibrary]) -> Classes:
+    """Return the notes of all instruments that have a name, in any of the libraries."""
+    table = pd.concat([library.table[["instrument", "midi"]] for library in libraries], ignore_index=True)
+    table = table.query(f"instrument != '{OTHER}' and {A0} <= midi < {A0 + 88}").value_counts()
+    table = table.rename("recordings").reset_index().sort_values(["instrument", "midi"])
+    table["name"] = table["instrument"] + " " + table["midi"].map(midi_to_pitch)
+    return Classes.from_dict({"by": "note", **table.to_dict("list")})
 
 
 @numba.njit(fastmath=True, cache=True)

@@ -1,10 +1,11 @@
-"""Train a PitchNet on a library and score it: ``deeporch train`` (``make five-minutes``)."""
+"""Train a network on one library or several, and score it: ``deeporch train`` (``make five-minutes``)."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,27 @@ from ..mixtures.mixtures import Mixtures
 from ..mixtures.splits import Split, split
 from ..models.build import build
 from ..models.checkpoints import load_checkpoint, read_card, save_checkpoint
+from ..models.classifier import NoteClassifier
+from ..models.open_pitchnet import Evidence, OpenPitchNetConfig, inherit
 from ..models.pitchnet import PitchNetConfig, grow
 from ..notes.library import NoteLibrary, combine, load_library
 from ..results import ROOT, Results, published_value
 from ..training.loop import History, fit
 from ..training.parallel import first
-from ..training.prediction import evaluate, predict
+from ..training.prediction import evaluate
 from ..util.checks import check_choice
 from ..util.environment import describe_device, pick_device
 from .audit import WITHOUT, suspects
-from .calibration import Calibration, calibrate, score_open
+from .calibration import Calibration, calibrate, expected_calibration_error, score_open
+from .learner import Schedule, learn
+from .many_libraries import Bank, Changes, LibraryMixtures, named_classes
 from .recognizer import find_checkpoint
 
 STUDY = "05_mixtures_2_3_5_10"  # the experiment whose published recall stands beside ours
 NUMBERS = (2, 3, 5, 10)  # of notes, in the tests
 EPOCH = 4_096  # mixtures; all of them new in every epoch
 LIMIT = 100_000  # epochs: the time ends the training
+Trained = tuple[NoteClassifier, dict, list[tuple[NoteLibrary, torch.Tensor]]]  # its card, and what calibrates it
 
 
 def train(
@@ -126,27 +132,70 @@ def make_tests(
 
 
 def calibrate_on(
-    model: nn.Module,
-    notes: NoteLibrary,
-    pool: torch.Tensor,
-    *,
-    n: tuple[int, int] = (1, 10),
-    size: int = 1000,
-    seed: int = 3,
-) -> tuple[Calibration, dict]:
-    """Fit a calibration on mixtures of 1 to 10 notes of half of a pool, and score it on mixtures of the other half."""
-    classes = model.classes.on(notes)
-    halves = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)
-    sets = [Mixtures(notes, classes, n=n, size=size, seed=seed + i, pool=half) for i, half in enumerate(halves)]
-    device = next(model.parameters()).device
-    outputs = [predict(model, s, device=str(device)) for s in sets]
-    calibration = calibrate(*outputs[0])
-    return calibration, asdict(score_open(*outputs[1], calibration))
+    model: NoteClassifier, *sets: tuple[NoteLibrary, torch.Tensor], size: int = 1000, seed: int = 3
+) -> tuple[dict[str, Calibration], dict[str, float]]:
+    """Fit calibrations on mixtures of half of each set (a library, rows of it), and score them on the other half's.
+
+    That of ``"note"``; of an `OpenPitchNet` also those of ``"pitch"``, and of ``"instrument"`` given the pitch.
+    """
+    halves = [_answers(model, sets, half, size, seed) for half in range(2)]
+    fitted = {name: calibrate(*pair) for name, pair in halves[0].items()}
+    scores = asdict(score_open(*halves[1]["note"], fitted["note"]))
+    for name in list(fitted)[1:]:
+        logits, targets = halves[1][name]
+        error = expected_calibration_error(fitted[name].probabilities(logits), targets)
+        scores[f"{name}_calibration_error"] = error
+    return fitted, scores
+
+
+def _answers(
+    model: NoteClassifier, sets: Sequence[tuple[NoteLibrary, torch.Tensor]], half: int, size: int, seed: int
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return what a network answers for mixtures of 1 to 10 notes, and what is right: logits and targets by name."""
+    found, device = defaultdict(list), next(model.eval().parameters()).device
+    for number, (notes, pool) in enumerate(sets):
+        pool = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)[half]
+        most = min(10, notes.table["instrument"].iloc[pool.tolist()].nunique())
+        count = size if most > 1 else min(size, len(pool))
+        classes, own = model.classes.on(notes), seed + 2 * number + half
+        mixtures = Mixtures(notes, classes, n=(1, most), size=count, seed=own, pool=pool)
+        for which in torch.arange(count).split(64):
+            target = mixtures.targets(which)
+            with torch.inference_mode():
+                logits, heads = model.with_auxiliary(model.features.of(mixtures, which, device=device))
+            found["note"].append((logits.float().cpu(), target))
+            if isinstance(heads, Evidence):
+                playing = model.playing(target.to(device)).cpu()
+                sounding = playing.amax(1)
+                batch, place = sounding.nonzero(as_tuple=True)
+                found["pitch"].append((heads.pitches.cpu(), sounding))
+                each = (heads.instruments.cpu(), playing)
+                found["instrument"].append(tuple(x.transpose(1, 2)[batch, place, :-1] for x in each))
+    return {name: tuple(map(torch.cat, zip(*pairs, strict=True))) for name, pairs in found.items()}
 
 
 def command(options: argparse.Namespace) -> int:
     """Train, score, and write what was asked for: what ``deeporch train`` does."""
-    notes, other, pools = _load(options)
+    model, card, sets = (_train_on_many if options.libraries else _train_on_one)(options)
+    if first() and options.checkpoint:
+        if sets:
+            fitted, card["unknown_n"] = calibrate_on(model, *sets, size=400 if options.libraries else 1000)
+            card["calibration"] = fitted.pop("note").to_dict()
+            card |= {"parts": {k: [c.temperature, c.offset] for k, c in fitted.items()}} if fitted else {}
+            print("\n".join(f"{name:<28} {value:8.3f}" for name, value in card["unknown_n"].items()))
+        print(f"written: {save_checkpoint(options.checkpoint, model, card=card)}")
+    return 0
+
+
+def _train_on_one(options: argparse.Namespace) -> Trained:
+    """Train a PitchNet on a library, or on two as one, and score it on what was held out."""
+    filters = {"pitches": options.pitches} if options.pitches else {}
+    notes = load_library(options.library, root=options.root, **filters)
+    if options.also:
+        second = load_library(options.also, **(filters if options.also == "philharmonia" else {}))
+        notes = combine([notes, second], name=f"{notes.name} + {second.name}")
+    other = load_library(options.library, root=options.other, **filters) if options.other else None
+    pools = split(notes, Classes(notes), by=options.split, seed=options.seed)
     start = find_checkpoint(options.start) if options.start else None
     before = read_card(start) if start else {}
     check_split(before, pools.report, start)
@@ -158,7 +207,7 @@ def command(options: argparse.Namespace) -> int:
         recolour=parse_numbers(options.recolour, Recoloured, "change of training notes"), **length,
     )  # fmt: skip
     if not first():
-        return 0
+        return model, {}, []
     device = describe_device(pick_device(options.device))
     minutes = round(history.seconds / 60) if start or options.epochs else options.minutes  # of all trainings
     results = Results(options.experiment, data=notes.name, profile=f"{minutes:g} minutes", device=device)
@@ -166,31 +215,50 @@ def command(options: argparse.Namespace) -> int:
     scores = _score(model, history, tests, results, options)
     if options.figures:
         print(f"written: {results.save(ROOT / 'figures')}")
-    if options.checkpoint:
-        calibration, unknown = calibrate_on(model, notes, pools.test if pools.by != "mixture" else pools.train)
-        training = {
-            "command": options.command_line, "mixtures": EPOCH * history.epochs,
-            "seconds": round(history.seconds), "device": device,
-        }  # fmt: skip
-        card = {
-            "data": {"library": notes.name, "notes": len(pools.train), "split": pools.report},
-            "training": training | ({"before": before.get("training", {})} if start else {}),
-            "scores": scores, "unknown_n": unknown, "calibration": calibration.to_dict(),
-            "history": json.loads(history.table.round(4).to_json(orient="records")),
-        }  # fmt: skip
-        print(f"written: {save_checkpoint(options.checkpoint, model, card=card)}")
-    return 0
+    about = _about(options, EPOCH * history.epochs, history.seconds, device)
+    card = {
+        "data": {"library": notes.name, "notes": len(pools.train), "split": pools.report},
+        "training": about | ({"before": before.get("training", {})} if start else {}), "scores": scores,
+        "history": json.loads(history.table.round(4).to_json(orient="records")),
+    }  # fmt: skip
+    return model, card, [(notes, pools.test if pools.by != "mixture" else pools.train)]
 
 
-def _load(options: argparse.Namespace) -> tuple[NoteLibrary, NoteLibrary | None, Split]:
-    """Return the notes to train on, those of other takes, and which of the first are held out."""
-    filters = {"pitches": options.pitches} if options.pitches else {}
-    notes = load_library(options.library, root=options.root, **filters)
-    if options.also:
-        second = load_library(options.also, **(filters if options.also == "philharmonia" else {}))
-        notes = combine([notes, second], name=f"{notes.name} + {second.name}")
-    other = load_library(options.library, root=options.other, **filters) if options.other else None
-    return notes, other, split(notes, Classes(notes), by=options.split, seed=options.seed)
+def _train_on_many(options: argparse.Namespace) -> Trained:
+    """Train an OpenPitchNet on mixtures across libraries; those that were left out are for its calibration."""
+    libraries = {text.partition("=")[0]: _load(text) for text in options.libraries}
+    for label in options.leave_out:
+        check_choice(label, libraries, "library")
+    used = {label: library for label, library in libraries.items() if label not in options.leave_out}
+    classes, features = named_classes(list(used.values())), ConstantQ(hop=2048, frames=32)
+    sizes = parse_numbers(options.network, OpenPitchNetConfig, "size of an OpenPitchNet")
+    model = build("open_pitchnet", classes, features=features, seed=options.seed, **sizes)
+    if options.start:
+        inherit(model, load_checkpoint(find_checkpoint(options.start)))
+    changes = Changes(**parse_numbers(options.recolour, Changes, "change of training notes"))
+    given = {"versions": changes.versions, "detune": changes.detune}
+    bank = Bank(list(used.values()), features, classes.instruments, **given)
+    mixtures = LibraryMixtures(bank, changes, seed=options.seed)
+    learner = learn(model, mixtures, Schedule(minutes=options.minutes), folder=options.folder)
+    seen = learner.steps * learner.schedule.batch_size
+    card = {
+        "data": {"libraries": list(used), "notes": sum(map(len, used.values()))},
+        "training": _about(options, seen, learner.seconds, describe_device("cpu")),
+    }  # fmt: skip
+    unseen = [libraries[label] for label in options.leave_out]
+    return model, card, [(one, torch.nonzero(classes.on(one).of_note >= 0).flatten()) for one in unseen]
+
+
+def _about(options: argparse.Namespace, mixtures: int, seconds: float, device: str) -> dict:
+    return {"command": options.command_line, "mixtures": mixtures, "seconds": round(seconds), "device": device}
+
+
+def _load(text: str) -> NoteLibrary:
+    """Return the library that is written as LABEL=SOURCE:ROOT."""
+    label, _, where = text.partition("=")
+    source, _, root = where.partition(":")
+    filters = {"philharmonia": {"pitches": "sounding"}, "soundfont": {"others": True}}.get(source or label, {})
+    return load_library(source or label, root=root or None, **filters)
 
 
 def _score(

@@ -9,8 +9,9 @@ import torch
 import deeporch as do
 from deeporch.features.constantq import ConstantQ
 from deeporch.models.pitchnet import A0
-from deeporch.recognition.many_libraries import Bank, Changes, LibraryMixtures, mix
-from deeporch.recognition.train_many import Learner, Schedule, calibrate_parts, learn, named_classes
+from deeporch.recognition.learner import Learner, Schedule, learn
+from deeporch.recognition.many_libraries import Bank, Changes, LibraryMixtures, mix, named_classes
+from deeporch.recognition.train import calibrate_on
 
 FEATURES = ConstantQ(hop=2048, frames=16)
 NOTHING = Changes(
@@ -118,7 +119,8 @@ def test_a_network_learns_and_goes_on_where_it_stopped(bank, libraries, tmp_path
 def test_calibration_of_the_parts_gives_their_errors(bank, libraries):
     classes = named_classes([library.select(instruments=["Fl", "Ob"]) for library in libraries])
     model = do.build("open_pitchnet", classes, features=FEATURES, channels=4, hidden=6, width=8, blocks=1).eval()
-    calibration, parts, errors = calibrate_parts(model, libraries[:1], size=40)
-    assert 0 < calibration.threshold < 1
-    assert set(parts) == {"pitch", "instrument"}
+    pool = torch.nonzero(classes.on(libraries[0]).of_note >= 0).flatten()
+    fitted, errors = calibrate_on(model, (libraries[0], pool), size=40)
+    assert 0 < fitted["note"].threshold < 1
+    assert set(fitted) == {"note", "pitch", "instrument"}
     assert 0 <= errors["pitch_calibration_error"] <= 0.1  # a constant is calibrated when pitches are rare
