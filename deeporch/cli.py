@@ -7,18 +7,14 @@ Modules are imported by the command that needs them, so that ``--help`` answers 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .recognition.recognizer import Heard
-
-EXAMPLES = Path(__file__).parent / "examples"  # sounds that ship
 ORCHESTRA = "Fl Fl Ob ClBb|BClBb Bn Hn TpC Tbn Vn Va Vc Cb"
 
 
@@ -51,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for name, (about, example, add_options, command) in COMMANDS.items():
         one = commands.add_parser(
-            name, help=about, description=about, epilog=f"example: {example}", formatter_class=_Help
+            name, help=about, description=about, epilog=f"example: deeporch {example}", formatter_class=_Help
         )
         add_options(one.add_argument)
         one.set_defaults(command=command, parser=one)
@@ -76,12 +72,7 @@ def _run_options(add: Callable) -> None:
     add("--out", metavar="DIR", help="an empty folder for the results (default: runs/<time>-<profile>)")
     add("--timeout", type=float, metavar="S", help="most seconds a notebook, instead of the profile's limits")
     add("--patience", type=float, metavar="S", help="seconds without progress after which a notebook is stopped (600)")
-    add(
-        "--minutes",
-        type=float,
-        metavar="M",
-        help="the profile's steps, most valuable first; stop then, go on next time",
-    )
+    add("--minutes", type=float, metavar="M", help="the profile's steps, best first; stop then, go on next time")
     add("--commit", action="store_true", help="write the results back into the notebooks, cleaned")
     add("--grid", nargs="+", metavar="NAME=VALUE,…", help="run every combination, many at a time: SEED=0,1 SIZES=2,3")
     add("--workers", type=int, metavar="W", help="of a grid on this machine (default: one a GPU, or a core)")
@@ -93,13 +84,7 @@ def _run_options(add: Callable) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     _track(options.tensorboard)
-    if options.grid:
-        from .runner import grid
-
-        return grid.command(options)
-    from .runner import run
-
-    return run.command(options)
+    return import_module(f"{__package__}.runner.{'grid' if options.grid else 'run'}").command(options)
 
 
 # ---- train: a recognizer ---------------------------------------------------------------------------------------------
@@ -160,49 +145,11 @@ def _recognize_options(add: Callable) -> None:
 
 
 def _recognize(options: argparse.Namespace) -> int:
+    from .recognition import answers, transcription
     from .recognition.recognizer import Recognizer
 
-    recognizer, found, failed = Recognizer.load(options.checkpoint), {}, 0
-    if options.over_time or options.explain:
-        from .recognition import transcription
-
-        return transcription.command(recognizer, options)
-    for file in options.files:
-        try:
-            notes = recognizer.predict(file, n=options.n)
-            found[file] = notes, [] if is_sure(notes) else recognizer.predict(file, n=len(notes) + NEXT)[len(notes) :]
-        except (OSError, ValueError) as error:
-            print(error, file=sys.stderr)
-            failed = 1
-    if options.json:
-        print(json.dumps({file: [note._asdict() for note in notes] for file, (notes, _) in found.items()}, indent=1))
-    elif found:
-        print("\n".join(line for file, (notes, rest) in found.items() for line in answer_lines(file, notes, rest)))
-    return failed
-
-
-SURE = 0.5  # likelihood below which an answer is said to be unsure
-NEXT = 4  # notes that are named beside it
-
-
-def is_sure(notes: Sequence[Heard]) -> bool:
-    """Return whether every note is likelier than not."""
-    return all(note.probability >= SURE for note in notes)
-
-
-def answer_lines(file: str, notes: Sequence[Heard], rest: Sequence[Heard] = ()) -> list[str]:
-    """Return the lines that show the notes of one file, and those that come next where the answer is unsure."""
-    from .notes.instruments import INSTRUMENTS
-
-    lines = [file]
-    for note in notes:
-        name, family = INSTRUMENTS.get(note.instrument, (note.instrument, "other"))[:2]
-        lines.append(f"  {note.pitch:<4} {f'{name} ({note.instrument})':<28} {family:<15} {note.probability:4.0%}")
-    if not is_sure(notes):
-        more = ", ".join(f"{note.pitch} {note.instrument} {note.probability:.0%}".strip() for note in rest)
-        lines.append("  Unsure: the network has learned from other sounds than these, or there are more notes.")
-        lines.append(f"  Next likely: {more}. Tell it how many notes there are with -n.")
-    return lines
+    way = transcription if options.over_time else answers
+    return way.command(Recognizer.load(options.checkpoint), options)
 
 
 def _export_options(add: Callable) -> None:
@@ -254,9 +201,7 @@ def _orchestrate_options(add: Callable) -> None:
     add("--fixed", action="append", metavar="NOTE", help="a note that must sound, e.g. 'Vc C2 ff'; may be repeated")
     add("--partial-filter", type=float, default=0.0, help="only notes on partials so strong, 0 to 1")
     add("--retune", action="store_true", help="retune notes to the target's partials")
-    add(
-        "--segments", default="auto", metavar="HOW", help="of sounds that change: auto, one, onsets, or '0 1.2 2.5' (s)"
-    )
+    add("--segments", default="auto", metavar="HOW", help="when they change: auto, one, onsets, or '0 1.2 2.5' (s)")
     add("--continuity", type=float, default=0.3, help="more keeps players on their notes from segment to segment")
     add("--evaluations", type=int, default=30_000, help="most mixtures compared")
     add("--seconds", type=float, help="longest time of the search")
@@ -351,19 +296,12 @@ def _render(options: argparse.Namespace) -> int:
 # ---- instruments, techniques: what there is --------------------------------------------------------------------------
 
 
-def _instruments(options: argparse.Namespace) -> int:
-    from .export.folder import instrument_lines
+def _list(options: argparse.Namespace) -> int:
+    from .export.folder import instrument_lines, technique_lines
     from .notes.library import load_library
 
-    print("\n".join(instrument_lines(load_library(options.library, root=options.root))))
-    return 0
-
-
-def _techniques(options: argparse.Namespace) -> int:
-    from .export.folder import technique_lines
-    from .notes.library import load_library
-
-    print("\n".join(technique_lines(load_library(options.library, root=options.root))))
+    lines = instrument_lines if options.name == "instruments" else technique_lines
+    print("\n".join(lines(load_library(options.library, root=options.root))))
     return 0
 
 
@@ -386,43 +324,25 @@ def _figures(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "run": ("Run the notebooks without a browser.", "deeporch run 01 02 --profile laptop", _run_options, _run),
-    "train": ("Train a recognizer.", "deeporch train --minutes 5 --checkpoint mine", _train_options, _train),
-    "recognize": (
-        "Name the notes of sounds.",
-        "deeporch recognize chord.wav",
-        _recognize_options,
-        _recognize,
-    ),
-    "export-onnx": (
-        "Write a recognizer's network as ONNX.",
-        "deeporch export-onnx orchestra.onnx",
-        _export_options,
-        _export,
-    ),
+    "run": ("Run the notebooks without a browser.", "run 01 02 --profile laptop", _run_options, _run),
+    "train": ("Train a recognizer.", "train --minutes 5 --checkpoint mine", _train_options, _train),
+    "recognize": ("Name the notes of sounds.", "recognize chord.wav", _recognize_options, _recognize),
+    "export-onnx": ("Write a recognizer's network as ONNX.", "export-onnx orchestra.onnx", _export_options, _export),
     "orchestrate": (
         "Find the notes of an orchestra that come closest to a sound.",
-        "deeporch orchestrate bell.wav --orchestra 'Fl Ob|EH ClBb Bn' -o bell",
-        _orchestrate_options,
-        _orchestrate,
+        "orchestrate bell.wav --orchestra 'Fl Ob|EH ClBb Bn' -o bell", _orchestrate_options, _orchestrate,
     ),
     "render": (
         "Render a saved solution again: sound, scores, table.",
-        "deeporch render bell/solution_1/solution.json --room 2 --tempo 72",
-        _render_options,
-        _render,
+        "render bell/solution_1/solution.json --room 2 --tempo 72", _render_options, _render,
     ),
     "instruments": (
-        "List the instruments, and what a library has of them.",
-        "deeporch instruments --library sol",
-        _library_options,
-        _instruments,
+        "List the instruments, and what a library has of them.", "instruments --library sol",
+        _library_options, _list,
     ),
     "techniques": (
-        "List a library's techniques, and how scores write them.",
-        "deeporch techniques --library sol",
-        _library_options,
-        _techniques,
+        "List a library's techniques, and how scores write them.", "techniques --library sol",
+        _library_options, _list,
     ),
-    "figures": ("Redraw every figure and table from figures/*.csv.", "deeporch figures", _figures_options, _figures),
-}
+    "figures": ("Redraw every figure and table from figures/*.csv.", "figures", _figures_options, _figures),
+}  # fmt: skip

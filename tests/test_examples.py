@@ -1,11 +1,12 @@
 """The sounds that ship: what they are made of can be made again, and the commands of the README take them."""
 
+from pathlib import Path
+
 import numpy as np
 import soundfile
 
-from deeporch.cli import EXAMPLES
-
 RATE = 44_100
+EXAMPLES = Path(__file__).parents[1] / "deeporch" / "examples"
 # A bell after Jean-Claude Risset (Catalogue of Computer Synthesized Sounds, 1969, no. 430): ratios of the
 # partials to 440 Hz, their amplitudes, and how long each rings, as a share of the longest
 BELL = (

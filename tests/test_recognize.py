@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from deeporch.cli import EXAMPLES, answer_lines, main
+from deeporch.cli import main
+from deeporch.recognition.answers import answer_lines
 from deeporch.recognition.recognizer import DEFAULT, Heard, Recognizer
 
-BELL = str(EXAMPLES / "bell.flac")
+BELL = str(Path(__file__).parents[1] / "deeporch/examples/bell.flac")
 SLOW = {"librosa.core.audio", "scipy.signal", "scipy.stats", "scipy.optimize", "sklearn", "matplotlib", "IPython"}
 
 

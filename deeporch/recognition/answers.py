@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..models.open_pitchnet import Evidence
 from ..models.pitchnet import A0
-from ..notes.instruments import full_name, midi_to_pitch
+from ..notes.instruments import INSTRUMENTS, full_name, midi_to_pitch
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .recognizer import Heard, Recognizer
 
 GROUPS = {
     "flute": ("Picc", "Fl", "BFl", "CbFl"),
@@ -23,6 +32,8 @@ GROUPS = {
 UNKNOWN = "unknown"
 SURE = 0.4  # a group's probability below which the answer is `UNKNOWN`
 WORTH = 0.1  # an instrument's probability from which it is named
+UNSURE = 0.5  # a note's probability below which an answer is said to be unsure
+NEXT = 4  # notes that are named beside it
 
 
 @dataclass(frozen=True)
@@ -71,3 +82,42 @@ def _answer(midi: int, probability: float, shares: dict[str, float]) -> PitchAns
     members = sorted(((shares.get(i, 0), i) for i in GROUPS[group]), reverse=True)
     named = {i: p for p, i in members if p >= WORTH}
     return PitchAnswer(midi_to_pitch(midi), probability, group, groups[group], named)
+
+
+def command(recognizer: Recognizer, options: argparse.Namespace) -> int:
+    """Print the notes of sounds, or what is known of each pitch: what ``deeporch recognize`` does."""
+    found, failed = {}, 0
+    for file in options.files:
+        try:
+            if options.explain:
+                print("\n".join([file, *(f"  {answer}" for answer in recognizer.explain(file, n=options.n))]))
+                continue
+            notes = recognizer.predict(file, n=options.n)
+            more = [] if is_sure(notes) else recognizer.predict(file, n=len(notes) + NEXT)
+            found[file] = notes, more[len(notes) :]
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            failed = 1
+    if options.json:
+        print(json.dumps({file: [note._asdict() for note in notes] for file, (notes, _) in found.items()}, indent=1))
+    elif found:
+        print("\n".join(line for file, (notes, rest) in found.items() for line in answer_lines(file, notes, rest)))
+    return failed
+
+
+def is_sure(notes: Sequence[Heard]) -> bool:
+    """Return whether every note is likelier than not."""
+    return all(note.probability >= UNSURE for note in notes)
+
+
+def answer_lines(file: str, notes: Sequence[Heard], rest: Sequence[Heard] = ()) -> list[str]:
+    """Return the lines that show the notes of one file, and those that come next where the answer is unsure."""
+    lines = [file]
+    for note in notes:
+        name, family = INSTRUMENTS.get(note.instrument, (note.instrument, "other"))[:2]
+        lines.append(f"  {note.pitch:<4} {f'{name} ({note.instrument})':<28} {family:<15} {note.probability:4.0%}")
+    if not is_sure(notes):
+        more = ", ".join(f"{note.pitch} {note.instrument} {note.probability:.0%}".strip() for note in rest)
+        lines.append("  Unsure: the network has learned from other sounds than these, or there are more notes.")
+        lines.append(f"  Next likely: {more}. Tell it how many notes there are with -n.")
+    return lines

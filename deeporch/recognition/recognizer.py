@@ -214,8 +214,3 @@ def cut_windows(sound: torch.Tensor, samples: int) -> torch.Tensor:
     windows = sound.unfold(0, samples, samples // 2)
     power = windows.square().mean(1)
     return windows[power >= power.max() * 10 ** (SILENCE_DB / 10)]
-
-
-def table_lines(file: str, notes: Sequence[Heard]) -> list[str]:
-    """Return the lines that show the notes of one file."""
-    return [file, *(f"  {note.instrument:<6} {note.pitch:<4} {note.probability:6.1%}" for note in notes)]

@@ -111,12 +111,9 @@ def save_csv(notes: pd.DataFrame, path: str | Path) -> Path:
 
 
 def command(recognizer: Recognizer, options: argparse.Namespace) -> int:
-    """Print what is known by pitch, or the notes with begin and end; write the latter if a folder is given."""
+    """Print the notes with begin and end; write them if a folder is given."""
     folder = Path(options.output) if options.output else None
     for file in options.files:
-        if options.explain:
-            print("\n".join([file, *(f"  {answer}" for answer in recognizer.explain(file, n=options.n))]))
-            continue
         notes = recognizer.predict_over_time(file)
         print(f"{file}\n{notes.round(2).to_string(index=False)}")
         if folder:
