@@ -313,14 +313,11 @@ def _figures_options(add: Callable) -> None:
 
 
 def _figures(options: argparse.Namespace) -> int:
-    from .plots import gallery, tables
-
-    for path in gallery.redraw(options.names):
-        print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-    if not options.names:
-        print(gallery.write_gallery())
-        print(tables.write_readme())
-    return 0
+    notebooks = Path(__file__).parents[1] / "notebooks"
+    if not (notebooks / "experiments" / "figures").is_dir():
+        raise FileNotFoundError("Figures are drawn in a checkout of the project: no notebooks are here.")
+    sys.path.insert(0, str(notebooks))
+    return import_module("experiments.figures.gallery").command(options.names)
 
 
 COMMANDS = {

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import optuna
+from experiments.figures.tables import LABELS, SEARCHED
 from torch import nn
 
 from deeporch.features.augment import SpecAugment
 from deeporch.features.mel import Mel
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
-from deeporch.plots.tables import LABELS, SEARCHED
 from deeporch.training.loop import History, Training, fit
 from deeporch.util.checks import check_choice, check_range
 

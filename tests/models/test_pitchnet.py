@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from experiments.recognition_figures import listen
+from experiments.figures import listen
 
 import deeporch as do
 from deeporch.features.augment import Recoloured, neighbours, reverberate, shift

@@ -63,7 +63,7 @@ def test_a_library_without_any_of_its_notes_is_refused(model, tiny_library):
 
 
 def test_attribution_sums_to_the_change_of_a_linear_network():
-    from experiments.recognition_figures import attribution
+    from experiments.figures.recognition import attribution
 
     class Linear(torch.nn.Module):
         def __init__(self):

@@ -6,6 +6,7 @@ import pytest
 import soundfile
 import torch
 from experiments.distance_validation import ALTERNATIVES, INDIFFERENT, judge, make_cases, verdict
+from experiments.figures import gallery
 from experiments.search_comparison import (
     METHODS,
     compare_budgets,
@@ -21,7 +22,6 @@ from experiments.targets import recorded_targets, synthetic_targets
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.splits import split
 from deeporch.orchestration.distances import DISTANCES
-from deeporch.plots import gallery
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 import re
 
 import pytest
+from experiments.figures import gallery
 from matplotlib.image import imread
 
 from deeporch.cli import COMMANDS
-from deeporch.plots import gallery
 from deeporch.results import ROOT
 
 FOLDER = ROOT / "figures"

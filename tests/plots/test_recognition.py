@@ -3,12 +3,11 @@
 import pandas as pd
 import pytest
 import torch
-from experiments import recognition_figures
+from experiments.figures import gallery, recognition
 from matplotlib.figure import Figure
 
 import deeporch as do
 from deeporch.features.constantq import ConstantQ
-from deeporch.plots import gallery, recognition
 from deeporch.recognition.calibration import Calibration
 from deeporch.results import load_results
 
@@ -48,7 +47,7 @@ def test_a_perfectly_calibrated_network_lies_on_the_diagonal():
     logits = 2 * torch.randn(4000, 20, generator=generator)
     targets = (torch.rand(logits.shape, generator=generator) < torch.sigmoid(logits)).float()
     ax = Figure().subplots()
-    recognition_figures.reliability_picture(ax, logits, targets, Calibration(temperature=4.0))
+    recognition.reliability_picture(ax, logits, targets, Calibration(temperature=4.0))
     right, wrong = (line for line in ax.lines[:2])
     assert abs(right.get_ydata() - right.get_xdata()).max() < 0.03
     assert abs(wrong.get_ydata() - wrong.get_xdata()).max() > 0.1
@@ -57,7 +56,7 @@ def test_a_perfectly_calibrated_network_lies_on_the_diagonal():
 def test_a_picture_has_its_octaves_where_they_are():
     features = ConstantQ(frames=8)
     ax = Figure().subplots()
-    recognition_figures.constantq_picture(ax, torch.rand(1, features.bins, 8), features)
+    recognition.constantq_picture(ax, torch.rand(1, features.bins, 8), features)
     labels = dict(zip((t.get_text() for t in ax.get_yticklabels()), ax.get_yticks(), strict=True))
     assert labels["C1"] == 6  # three semitones above A0
     assert labels["C5"] == 6 + 4 * 24
@@ -65,7 +64,7 @@ def test_a_picture_has_its_octaves_where_they_are():
 
 def test_low_notes_of_one_instrument_are_drawn_a_semitone_apart(tiny_library):
     axes = Figure().subplots(1, 2)
-    recognition_figures.low_semitone(axes, tiny_library)
+    recognition.low_semitone(axes, tiny_library)
     for ax in axes:
         assert [line.get_label() for line in ax.lines] == ["Fl C4", "Fl C#4"]
         assert all(line.get_ydata().max() == 1 for line in ax.lines)
@@ -77,7 +76,7 @@ def test_a_notes_partials_are_marked_over_what_the_network_looks_at(tiny_library
     net = do.build("pitchnet", do.Classes(tiny_library), features=ConstantQ(frames=8), blocks=1)
     ax = Figure().subplots()
     index = net.classes.names.index("Fl A4")
-    recognition_figures.attribution_picture(ax, net, torch.rand(1, 1, 216, 8), index)
+    recognition.attribution_picture(ax, net, torch.rand(1, 1, 216, 8), index)
     marks = [line.get_xdata()[0] for line in ax.lines]
     assert marks[:2] == [96, 120]  # A4 is four octaves above A0
     assert marks[2] == pytest.approx(120 + 24 * 0.585, abs=0.01)
@@ -86,11 +85,11 @@ def test_a_notes_partials_are_marked_over_what_the_network_looks_at(tiny_library
 
 def test_a_table_of_recalls_names_its_tests():
     table = load_results("07_recognizer")
-    found = recognition_figures.recall_table(table)
+    found = recognition.recall_table(table)
     assert list(found.columns) == ["2", "3", "5", "10"]
     rows = table[(table["quantity"] == "top_n_recall") & (table["split"] == "recording") & (table["n"] == 5)]
     assert found.loc["another dynamic, unseen", "5"] == round(100 * rows["value"].iloc[0], 1)
-    by_step = recognition_figures.recall_table(load_results("07_steps"), rows="setting", columns="split")
+    by_step = recognition.recall_table(load_results("07_steps"), rows="setting", columns="split")
     assert list(by_step.columns) == ["seen recordings", "another dynamic, unseen", "other takes, unseen"]
     assert by_step.index[0] == "as it is"
 
@@ -98,7 +97,7 @@ def test_a_table_of_recalls_names_its_tests():
 def test_quiet_notes_stand_on_the_left():
     level = torch.arange(80.0).flip(0).reshape(16, 5) - 40
     ax = Figure().subplots()
-    recognition_figures.recall_by_level(ax, level > 0, level, bins=4)
+    recognition.recall_by_level(ax, level > 0, level, bins=4)
     (line,) = ax.lines
     assert list(line.get_ydata()) == [0, 0, pytest.approx(95), 100]
     assert list(line.get_xdata()) == [-30.5, -10.5, 9.5, 29.5]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from experiments.figures import gallery, study
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.image import imread
@@ -16,7 +17,7 @@ from deeporch.metrics import mistakes, score
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.plots import audio as draw
-from deeporch.plots import gallery, study, theme
+from deeporch.plots import theme
 from deeporch.results import Results, load_results
 from deeporch.training.loop import History
 
@@ -147,11 +148,11 @@ def test_curves_show_mean_and_range_over_seeds():
             (("train_loss", 1, 4.0), ("train_loss", 2, 3.0), ("valid_recall", 1, 0.25))]  # fmt: skip
     table = pd.DataFrame(rows, columns=["quantity", "item", "value"]).assign(seed=[0, 0, 0, 1, 1, 1])
     _, ax = theme.new_figure()
-    theme.curve(ax, table, "train_loss")
+    study.curve(ax, table, "train_loss")
     assert ax.lines[0].get_xydata().tolist() == [[1, 4.5], [2, 3.5]]
     assert ax.collections[0].get_datalim(ax.transData).intervaly.tolist() == [3, 5]
     _, ax = theme.new_figure()
-    theme.curve(ax, table[table["seed"] == 0], "valid_recall")
+    study.curve(ax, table[table["seed"] == 0], "valid_recall")
     assert ax.lines[0].get_xydata().tolist() == [[1, 25]], "recall in percent"
     assert not ax.collections
 

@@ -3,12 +3,11 @@
 import pandas as pd
 import pytest
 import torch
-from experiments import study_tables
+from experiments.figures import tables
 
 from deeporch.metrics import score
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
-from deeporch.plots import tables
 from deeporch.results import COLUMNS, ROOT
 
 
@@ -102,20 +101,20 @@ def scores(tiny_library):
 
 
 def test_k_of_n_table_has_the_study_above_ours(scores):
-    table = study_tables.k_of_n_table(scores).data
+    table = tables.k_of_n_table(scores).data
     assert table.index.tolist() == ["the study", "seen recordings", "unseen recordings"]
     assert table.loc["the study", 2] == "1/2: 15.350 %\n2/2: 84.470 %"
     assert table.loc["seen recordings", 2] == "1/2: 0.000 %\n2/2: 100.000 %"
 
 
 def test_totals_table(scores):
-    table = study_tables.totals_table(scores).data
+    table = tables.totals_table(scores).data
     assert table["top-N recall"].tolist() == [1.0, scores[2, "recording"].top_n_recall]
     assert table["the study's recall"].tolist() == [0.92145] * 2
 
 
 def test_instrument_table_has_the_study_where_it_has_the_instrument(scores):
-    lines = study_tables.instrument_table(scores, split="mixture").data["N = 2"].tolist()
+    lines = tables.instrument_table(scores, split="mixture").data["N = 2"].tolist()
     flute = next(line for line in lines if line.startswith("Fl: "))
     right = int(scores[2, "mixture"].per_instrument.loc["Fl", "occurring"])
     assert flute == f"Fl: {right}/{right} = 100.000 %  (study 96.9%)"

@@ -189,7 +189,7 @@ import logging, os, random, sys
 import numpy, torch
 before = (dict(os.environ), random.getstate()[1], numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist(),
           torch.get_num_threads(), torch.get_default_dtype(), logging.root.handlers[:], os.getcwd())
-import deeporch, deeporch.plots.study, deeporch.training.loop
+import deeporch, deeporch.plots.audio, deeporch.training.loop
 after = (dict(os.environ), random.getstate()[1], numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist(),
          torch.get_num_threads(), torch.get_default_dtype(), logging.root.handlers[:], os.getcwd())
 assert before == after

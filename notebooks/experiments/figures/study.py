@@ -10,9 +10,32 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..results import load_results, published, published_value
+from deeporch.plots.theme import BLUE, COLOURS, GREY, ORANGE, SPLIT_COLOURS, SPLIT_NAMES, halo, ink, style
+from deeporch.results import load_results, published, published_value
+
 from .tables import LABELS, SEARCHED, by_test, caption, describe
-from .theme import BLUE, COLOURS, GREY, ORANGE, SPLIT_COLOURS, SPLIT_NAMES, curve, halo, ink, published_line, style
+
+
+def curve(ax: Axes, table: pd.DataFrame, quantity: str, **line: object) -> None:
+    """Draw one learning curve over epochs: mean over seeds, and their range as a band."""
+    rows = table[table["quantity"] == f"curve_{quantity}"]
+    scale = 100 if quantity.endswith("recall") else 1
+    by_epoch = rows.assign(epoch=rows["item"].astype(int)).groupby("epoch")["value"]
+    mean, low, high = (scale * f for f in (by_epoch.mean(), by_epoch.min(), by_epoch.max()))
+    (drawn,) = ax.plot(mean.index, mean, **line)
+    if rows["seed"].nunique() > 1:
+        ax.fill_between(mean.index, low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    ax.set(xlabel="epoch", ylabel="notes recognised / %" if scale == 100 else "loss / nats")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def published_line(ax: Axes, value: float, label: str = "the study") -> None:
+    """Draw a published value, 0 to 1, as a dashed line with its percentage."""
+    ax.axhline(100 * value, color=ink(), linestyle="--", linewidth=1)
+    ax.annotate(
+        f"{label}: {100 * value:.1f} %", (1, 100 * value), xycoords=("axes fraction", "data"),
+        ha="right", va="bottom", fontsize=9,
+    )  # fmt: skip
 
 
 def instrument_accuracy(table: pd.DataFrame, *, by: str = "split") -> pd.DataFrame:

@@ -9,17 +9,18 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from ..results import ROOT, load_results
-from ..util.checks import check_choice
-from ..util.files import write_text
-from . import orchestration, recognition, study
+from deeporch.plots.theme import save
+from deeporch.results import ROOT, load_results
+from deeporch.util.checks import check_choice
+from deeporch.util.files import write_text
+
+from . import recognition, searches, study, tables
 from .tables import results_table, training_time
-from .theme import save
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {  # experiments, and what draws them from their tables
     **study.FIGURES,
     **recognition.FIGURES,
-    **orchestration.FIGURES,
+    **searches.FIGURES,
 }
 
 
@@ -56,3 +57,13 @@ def write_gallery(folder: str | Path | None = None) -> Path:
     path = Path(folder or ROOT / "figures") / "README.md"
     write_text(path, gallery_page(path.parent))
     return path
+
+
+def command(names: Sequence[str]) -> int:
+    """Draw figures again, and write the pages that show all of them: what ``deeporch figures`` does."""
+    for path in redraw(names):
+        print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    if not names:
+        print(write_gallery())
+        print(tables.write_readme())
+    return 0
