@@ -80,22 +80,13 @@ class EarTest(Room):
             if len(self.guess) != self.n:
                 there = f"There {'is' if self.n == 1 else 'are'} {count(self.n, 'instrument')}"
                 raise ValueError(f"{there}: choose as many; you chose {len(self.guess)}.")
-            truth = {instrument for instrument, _ in self.truth}
-            theirs = self._ask()
-            self._rounds.append(
-                {
-                    "round": len(self._rounds) + 1,
-                    "n": self.n,
-                    "seed": self.seed,
-                    "instruments": " ".join(instrument for instrument, _ in self.truth),
-                    "notes": ", ".join(f"{instrument} {pitch}" for instrument, pitch in self.truth),
-                    "your_guess": " ".join(self.guess),
-                    "you": len(truth & set(self.guess)),
-                    "network_name": self.network,
-                    "network_guess": " ".join(theirs or ()),
-                    "network": None if theirs is None else len(truth & set(theirs)),
-                }
-            )
+            truth, theirs = [instrument for instrument, _ in self.truth], self._ask()
+            right = [None if said is None else len({*truth} & {*said}) for said in (self.guess, theirs)]
+            values = (
+                len(self._rounds) + 1, self.n, self.seed, " ".join(truth), ", ".join(map(" ".join, self.truth)),
+                " ".join(self.guess), right[0], self.network, " ".join(theirs or ()), right[1],
+            )  # fmt: skip
+            self._rounds.append(dict(zip(COLUMNS, values, strict=True)))
             self.answered = True
             self._show_answer(theirs)
 
@@ -148,14 +139,14 @@ class EarTest(Room):
             + ("" if self.networks.names else f"<p>{NONE_THERE}</p>")
         )
         head = "<tr><th>instruments</th><th>rounds</th><th>you</th><th>the network</th></tr>"
-        body = "".join(
-            f"<tr><td>{n}</td><td>{line.rounds}</td><td>{line.you:.0%}</td>"
-            f"<td>{'–' if pd.isna(line.network) else f'{line.network:.0%}'}</td></tr>"
-            for n, line in zip(self.score().index, self.score().itertuples(), strict=True)
+        rows = (
+            self.score()
+            .map(lambda share: "–" if pd.isna(share) else f"{share:.0%}")
+            .assign(rounds=self.score()["rounds"])
         )
+        body = "".join(f"<tr><td>{'</td><td>'.join(map(str, line))}</td></tr>" for line in rows.itertuples())
         style = "color:inherit;border-spacing:1.5em 0;text-align:right"
         self._score.value = f'<table style="{style}"><caption>instruments named</caption>{head}{body}</table>'
-
         self.leave()
 
     def still(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +109,7 @@ class MixtureExplorer(Room):
 
     def save(self, path: str | Path) -> Path:
         """Write the mixture as WAV and its labels as JSON beside it; return the WAV's path."""
-        return note_controls.save(self.notes, self.placed, path)
+        return note_controls.mixture(self.notes, self.placed).save(path)
 
     @property
     def truth(self) -> list[tuple[str, str]]:
@@ -189,13 +190,12 @@ class MixtureExplorer(Room):
             return
         with self.message.catching():
             self._saved.value = ""
-            self.audio = note_controls.mix(self.notes, self.placed)
             self._show_rows()
             if not note_controls.audible(self.placed):
-                self.heard = {}
+                self.audio, self.heard = torch.zeros(SAMPLES), {}
                 self._player.value = self._seen.value = self._answers.value = ""
-                self.message.warn("No note sounds: add one, or unmute one.")
-                return
+                raise ValueError("No note sounds: add one, or unmute one.")
+            self.audio = note_controls.mixture(self.notes, self.placed).audio([0])[0]
             self._player.value = audio_element(self.audio, self.notes.sample_rate, label="The mixture", form="FLAC")
             self._seen.value = self.picture()
             self._ask()
@@ -227,9 +227,9 @@ class MixtureExplorer(Room):
         self._answers.value = f'<div style="display:flex;flex-wrap:wrap">{"".join(bars)}</div>{none}'
 
     def _show_rows(self) -> None:
-        while len(self._rows) < len(self.placed):
-            self._rows.append(PlacedRow(len(self._rows), self._changed, self._removed))
         for index, note in enumerate(self.placed):
+            if index == len(self._rows):
+                self._rows.append(PlacedRow(index, self._changed, self._removed))
             self._rows[index].show(self.notes, note)
         shown = tuple(self._rows[: len(self.placed)])
         if shown != self._rows_box.children:
@@ -242,8 +242,7 @@ class MixtureExplorer(Room):
         self.placed = (*self.placed[:index], *self.placed[index + 1 :])
 
     def _offer(self) -> None:
-        with self.message.catching():
-            wav, labels = note_controls.files(self.notes, self.placed)
-            self._saved.value = download_link(wav, "mixture.wav", "audio/wav", "mixture.wav") + download_link(
-                labels.encode(), "mixture.json", "application/json", "mixture.json"
-            )
+        with self.message.catching(), tempfile.TemporaryDirectory() as folder:
+            wav = self.save(Path(folder) / "mixture.wav")
+            files = ((wav, "audio/wav"), (wav.with_suffix(".json"), "application/json"))
+            self._saved.value = "".join(download_link(f.read_bytes(), f.name, kind, f.name) for f, kind in files)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import ipywidgets
-import numpy as np
-import torch
 
 from ..mixtures.mixtures import SAMPLES, Mixtures
 from ..notes.instruments import dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
 from ..notes.library import NoteLibrary
 from ..plots.svg import Partials, colour_of
-from ..util.files import atomic_path, write_text
-from .audio import audio_element, encode
+from .audio import audio_element
 from .controls import Slider, button, row, toggle
 
 MAX_ONSET = 1.0  # seconds
@@ -40,16 +34,15 @@ def audible(placed: Sequence[Placed]) -> list[Placed]:
     return [note for note in placed if not note.muted and (note.solo or not solo)]
 
 
-def mix(notes: NoteLibrary, placed: Sequence[Placed], *, samples: int = SAMPLES) -> torch.Tensor:
-    """Return the sum of the notes that sound, divided by their number: float32 [samples]; see `Mixtures.audio`."""
+def mixture(notes: NoteLibrary, placed: Sequence[Placed]) -> Mixtures:
+    """Return the notes that sound as a mixture."""
     sounding = audible(placed)
     if not sounding:
-        return torch.zeros(samples)
+        raise ValueError("There is nothing to save: no note sounds. Add one, or unmute one.")
     gains = [[10 ** (note.level_db / 20) for note in sounding]]
     starts = [[-round(note.onset * notes.sample_rate) for note in sounding]]
-    return Mixtures.from_recipe(notes, None, [[note.row for note in sounding]], gains, starts, samples=samples).audio(
-        [0]
-    )[0]
+    rows = [[note.row for note in sounding]]
+    return Mixtures.from_recipe(notes, None, rows, gains, starts)
 
 
 def names(notes: NoteLibrary, placed: Sequence[Placed]) -> list[tuple[str, str]]:
@@ -58,55 +51,16 @@ def names(notes: NoteLibrary, placed: Sequence[Placed]) -> list[tuple[str, str]]
     return [(table["instrument"].iloc[note.row], table["pitch"].iloc[note.row]) for note in placed]
 
 
-def partials(notes: NoteLibrary, placed: Sequence[Placed], *, samples: int = SAMPLES) -> list[Partials]:
+def partials(notes: NoteLibrary, placed: Sequence[Placed]) -> list[Partials]:
     """Return where the partials of the notes that sound lie; each note keeps its colour when others are muted."""
-    found, sounding = [], audible(placed)
-    for index, note in enumerate(placed):
-        if any(note is other for other in sounding):
+    found, sounding = [], set(map(id, audible(placed)))
+    for index, (note, name) in enumerate(zip(placed, names(notes, placed), strict=True)):
+        if id(note) in sounding:
             row = notes.table.iloc[note.row]
+            end = min(note.onset + float(row["seconds"]), SAMPLES / notes.sample_rate)
             frequency = 440 * 2 ** ((int(row["midi"]) - 69) / 12)
-            end = min(note.onset + float(row["seconds"]), samples / notes.sample_rate)
-            name = f"{row['instrument']} {row['pitch']}"
-            found.append(Partials(name, frequency, note.onset, end, colour_of(index)))
+            found.append(Partials(" ".join(name), frequency, note.onset, end, colour_of(index)))
     return found
-
-
-def card(notes: NoteLibrary, placed: Sequence[Placed], *, scale: float = 1.0) -> dict:
-    """Return the labels of a mixture, in the form of `Mixtures.save`."""
-    sounding = audible(placed)
-    rows = []
-    for note in sounding:
-        row = notes.table.iloc[note.row]
-        rows.append(
-            {name: row[name] for name in ("instrument", "pitch", "dynamic", "file")} | {"midi": int(row["midi"])}
-        )
-        rows[-1] |= {"gain": 10 ** (note.level_db / 20), "start_sample": -round(note.onset * notes.sample_rate)}
-    classes = [f"{instrument} {pitch}" for instrument, pitch in names(notes, sounding)]
-    scale /= max(len(sounding), 1)
-    return {"classes": classes, "sample_rate": notes.sample_rate, "scale": scale, "notes": rows}
-
-
-def files(notes: NoteLibrary, placed: Sequence[Placed]) -> tuple[bytes, str]:
-    """Return a mixture as a 16-bit WAV, scaled down only if it would clip, and its labels as JSON."""
-    if not audible(placed):
-        raise ValueError("There is nothing to save: no note sounds. Add one, or unmute one.")
-    audio = mix(notes, placed)
-    scale = 1 / max(1.0, float(audio.abs().max()))
-    wav = encode(np.asarray(audio * scale), notes.sample_rate)
-    return wav, json.dumps(card(notes, placed, scale=scale), indent=1, ensure_ascii=False)
-
-
-def save(notes: NoteLibrary, placed: Sequence[Placed], path: str | Path) -> Path:
-    """Write a mixture as ``.wav`` and its labels as ``.json`` beside it; return the WAV's path."""
-    path = Path(path).with_suffix(".wav")
-    wav, labels = files(notes, placed)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(wav)
-    write_text(path.with_suffix(".json"), labels)
-    return path
-
-
-NARROW = {"width": "5.5em"}
 
 
 class PlacedRow(ipywidgets.HBox):
@@ -118,7 +72,7 @@ class PlacedRow(ipywidgets.HBox):
         which = f"of note {index + 1}"
         badge = f'<b style="color:{colour_of(index)}">&#9632; {index + 1}</b>'
         self._choices = {
-            name: ipywidgets.Dropdown(tooltip=f"{name} {which}", layout=ipywidgets.Layout(**NARROW))
+            name: ipywidgets.Dropdown(tooltip=f"{name} {which}", layout=ipywidgets.Layout(width="5.5em"))
             for name in ("instrument", "pitch", "dynamic")
         }
         self._level = Slider(description="Level", title=f"Level {which}", min=-30, max=6, unit=" dB")
@@ -184,20 +138,5 @@ class PlacedRow(ipywidgets.HBox):
 
     def _set(self, change: dict) -> None:
         if not self._showing:
-            self._changed(
-                self.index,
-                replace(
-                    self._note, level_db=self._level.value, onset=self._onset.value,
-                    muted=self._mute.value, solo=self._solo.value,
-                ),
-            )  # fmt: skip
-
-
-def desks(orchestra: Sequence[str]) -> list[str]:
-    """Return what the players are called: ``"Fl 1"``, ``"Fl 2"``, and ``"Ob"`` where there is only one."""
-    seated: Counter[str] = Counter()
-    names = []
-    for player in orchestra:
-        seated[player] += 1
-        names.append(f"{player} {seated[player]}" if orchestra.count(player) > 1 else player)
-    return names
+            values = (control.value for control in (self._level, self._onset, self._mute, self._solo))
+            self._changed(self.index, Placed(self._note.row, *values))

@@ -15,6 +15,7 @@ import torch
 import traitlets
 
 from ..export.engraving import engrave
+from ..export.staves import desk
 from ..notes.instruments import midi_to_pitch
 from ..notes.library import NoteLibrary, load_library
 from ..orchestration.distances import DEFAULT, DISTANCES
@@ -26,7 +27,6 @@ from ..recognition.recognizer import Recognizer
 from .audio import download_link, encode, matched
 from .background import EVERY, Networks, Work
 from .controls import Chips, Message, Room, Slider, Switch, button, choice, count, row, toggle
-from .note_controls import desks
 
 KINDS = {  # of file: how it is written, its type, and its ending
     "WAV": ("to_wav", "audio/wav", "wav"),
@@ -325,8 +325,9 @@ class OrchestrationExplorer(Room):
         self._links.value = self._score.value = ""
         solution = self.solutions[self.chosen] if self.solutions else None
         notes = sorted(solution.notes, key=lambda n: (n.player, n.onset)) if solution else ()
-        seats = desks(solution.orchestra) if solution else ()
-        self._parts.children = tuple(self._part(note, seats[note.player]) for note in notes)
+        self._parts.children = tuple(
+            self._part(note, solution.orchestra[note.player] + desk(solution, note.player)) for note in notes
+        )
 
     def _part(self, note: SolutionNote, seat: str) -> ipywidgets.HBox:
         """Return the line of one note: what it is, mute and lock."""

@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 
 import mido
 import numpy as np
@@ -11,7 +12,6 @@ import soundfile
 from deeporch.orchestration.orchestrate import orchestrate
 from deeporch.plots import svg
 from deeporch.widgets import audio
-from deeporch.widgets.note_controls import desks
 from deeporch.widgets.orchestration_explorer import OrchestrationExplorer
 
 RATE = 44_100
@@ -222,8 +222,14 @@ def test_a_part_of_the_sound_is_the_target(explorer, chord):
     assert explorer.message.text == "The part of the sound ends before it begins."
 
 
-def test_players_are_called_by_their_desks():
-    assert desks(("Fl", "Ob|EH", "Fl", "Vc")) == ["Fl 1", "Ob|EH", "Fl 2", "Vc"]
+def test_players_are_called_by_their_desks(found):
+    found.solutions = [replace(found.solutions[0], orchestra=("Fl", "Ob|EH", "Fl", "Vc"))]
+    note = found.solutions[0].notes[0]
+    found.solutions[0] = replace(found.solutions[0], notes=tuple(replace(note, player=k) for k in range(4)))
+    found._show_chosen()
+    assert [line.children[0].value.split(":")[0].split(" (")[0] for line in found._parts.children] == [
+        "Fl 1", "Ob|EH", "Fl 2", "Vc",
+    ]  # fmt: skip
 
 
 def test_the_orchestra_is_picked_from_chips(explorer):
