@@ -88,13 +88,8 @@ def per_instrument(logits: torch.Tensor, targets: torch.Tensor, classes: Classes
     """Return right, occurring and accuracy of each instrument, summed over its classes (the study's table)."""
     right = (top_n(logits, targets) & targets.bool()).sum(0)
     occurring = targets.bool().sum(0)
-    table = pd.DataFrame(
-        {
-            "instrument": classes.table["instrument"],
-            "right": right.tolist(),
-            "occurring": occurring.tolist(),
-        }
-    )
+    counts = {"right": right.tolist(), "occurring": occurring.tolist()}
+    table = pd.DataFrame({"instrument": classes.table["instrument"], **counts})
     table = table.groupby("instrument", sort=False).sum()
     table["accuracy"] = table["right"] / table["occurring"].where(table["occurring"] > 0)
     return table
@@ -213,32 +208,16 @@ def kinds_of_error(table: pd.DataFrame) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a network scored on a mixture set.
+    """What a network scored on a mixture set."""
 
-    Attributes
-    ----------
-    n, size : int
-        Notes a mixture, and mixtures.
-    loss : float
-        Softmax cross-entropy against multi-hot / N, in nats, averaged over mixtures.
-    top_n_recall, exact_match : float
-        0 to 1.
-    k_of_n : list of float
-        Shares of mixtures with exactly k right, k = 0 … N.
-    per_instrument : pandas.DataFrame
-        right, occurring, accuracy.
-    seconds : float
-        Wall time of the evaluation.
-    """
-
-    n: int
-    size: int
-    loss: float
-    top_n_recall: float
-    exact_match: float
-    k_of_n: list[float]
-    per_instrument: pd.DataFrame = field(repr=False)
-    seconds: float = 0.0
+    n: int  # notes a mixture
+    size: int  # mixtures
+    loss: float  # softmax cross-entropy against multi-hot / N, in nats, averaged over mixtures
+    top_n_recall: float  # 0 to 1
+    exact_match: float  # 0 to 1
+    k_of_n: list[float]  # shares of mixtures with exactly k right, k = 0 … N
+    per_instrument: pd.DataFrame = field(repr=False)  # right, occurring, accuracy
+    seconds: float = 0.0  # wall time of the evaluation
 
     @property
     def macro_recall(self) -> float:
@@ -251,16 +230,8 @@ def score(logits: torch.Tensor, targets: torch.Tensor, classes: Classes, *, seco
     loss = torch.nn.functional.cross_entropy(logits.float(), targets / targets.sum(1, keepdim=True))
     shares = k_of_n(logits, targets)
     n = len(shares) - 1
-    return Scores(
-        n=n,
-        size=len(targets),
-        loss=loss.item(),
-        top_n_recall=top_n_recall(logits, targets),
-        exact_match=shares[-1],
-        k_of_n=shares,
-        per_instrument=per_instrument(logits, targets, classes),
-        seconds=seconds,
-    )
+    recall, by_instrument = top_n_recall(logits, targets), per_instrument(logits, targets, classes)
+    return Scores(n, len(targets), loss.item(), recall, shares[-1], shares, by_instrument, seconds)
 
 
 def reliability(probabilities: torch.Tensor, targets: torch.Tensor, *, bins: int = 15) -> dict[str, np.ndarray]:

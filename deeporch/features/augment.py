@@ -87,44 +87,20 @@ class Recoloured:
 
     The first four change each note before notes are added, the others the mixture; each is switched off by 0.
     The draw depends only on the mixture set's seed and on which mixtures are asked for.
-
-    Parameters
-    ----------
-    features : ConstantQ
-        What is changed.
-    level : float
-        Standard deviation of each note's level, in dB.
-    equalizer : float
-        Standard deviation of each of the slow waves that make up a note's random frequency response, in dB.
-    stretch : float
-        Largest factor by which a note's duration is changed, up or down (1.5: from 2/3 to 3/2 of it), equally likely
-        on a logarithmic scale; its attack keeps its pace. In a library all notes of one instrument may be short, and
-        a network then knows that instrument by it.
-    transpose : int
-        For half of the notes, another note of the instrument stands in, at most so many semitones away and moved to
-        their pitch. A pitch is then heard in more recordings than there are of it: other dynamics, other bows.
-    detune : float
-        Largest shift along frequency, in semitones.
-    noise : float
-        Highest level of a noise floor, 0 to 1 of the picture's range; drawn uniformly from 0.
-    room : float
-        Longest reverberation, in seconds to −60 dB, drawn uniformly from 0, longer for low bins than for high ones: no
-        bin falls faster than the room lets it.
-
-    Examples
-    --------
-    >>> Recoloured(ConstantQ(), level=6, equalizer=5).shape
-    (1, 216, 64)
     """
 
     features: ConstantQ
-    level: float = 0.0
-    equalizer: float = 0.0
+    level: float = 0.0  # standard deviation of each note's level, in dB
+    equalizer: float = 0.0  # and of each of the slow waves that make up a note's random frequency response, in dB
+    # Largest factor by which a note's duration is changed, up or down (1.5: from 2/3 to 3/2 of it), its attack kept: in
+    # a library all notes of one instrument may be short, and a network then knows that instrument by it.
     stretch: float = 0.0
+    # For half of the notes, another note of the instrument stands in, at most so many semitones away and moved to their
+    # pitch: a pitch is then heard in more recordings than there are of it.
     transpose: int = 0
-    detune: float = 0.0
-    noise: float = 0.0
-    room: float = 0.0
+    detune: float = 0.0  # largest shift along frequency, in semitones
+    noise: float = 0.0  # highest level of a noise floor, 0 to 1 of the picture's range, drawn uniformly from 0
+    room: float = 0.0  # longest reverberation, in s to −60 dB, drawn uniformly from 0, longer for low bins
 
     def __post_init__(self) -> None:
         for name in ("level", "equalizer", "detune", "noise", "room"):

@@ -52,20 +52,6 @@ class PitchNet(NoteClassifier):
     octave's partials are explained by the lower note); a last layer names the instruments of each pitch. Of that
     instrument x pitch map the classes that exist are read, each with a bias of its own.
 
-    Parameters
-    ----------
-    features : ConstantQ
-        What it sees.
-    classes : Classes
-        By note.
-    config : PitchNetConfig
-        Sizes.
-
-    Raises
-    ------
-    ValueError
-        If the features are no constant-Q from A0, or a class is no note or lies outside the pitches.
-
     References
     ----------
     .. [1] R. M. Bittner, B. McFee, J. Salamon, P. Li, J. P. Bello: Deep salience representations for F0 estimation in

@@ -274,15 +274,9 @@ class NoteLibrary:
             raise IndexError(f"The library has rows 0 to {len(self) - 1}, but {indices.max()} was asked for.")
         indices = indices % max(len(self), 1)
         digest = hashlib.sha256(self.key.encode() + indices.tobytes()).hexdigest()[:20]
-        return NoteLibrary(
-            self.table.iloc[indices],
-            self._base,
-            name=self.name,
-            key=self.key if np.array_equal(indices, np.arange(len(self))) else f"rows-{digest}",
-            skipped=self.skipped,
-            sample_rate=self.sample_rate,
-            rows=self._rows[indices],
-        )
+        key = self.key if np.array_equal(indices, np.arange(len(self))) else f"rows-{digest}"
+        same = {"name": self.name, "skipped": self.skipped, "sample_rate": self.sample_rate}
+        return NoteLibrary(self.table.iloc[indices], self._base, key=key, rows=self._rows[indices], **same)
 
     def select(
         self,
@@ -299,12 +293,8 @@ class NoteLibrary:
         are given), or a filter leaves nothing (it is named).
         """
         keep = np.ones(len(self), dtype=bool)
-        for column, values in (
-            ("instrument", instruments),
-            ("dynamic", dynamics),
-            ("family", families),
-            ("technique", techniques),
-        ):
+        given = {"instrument": instruments, "dynamic": dynamics, "family": families, "technique": techniques}
+        for column, values in given.items():
             if values is not None:
                 wanted = _values(values, self.table[column], column)
                 keep = self._narrow(keep, self.table[column].isin(wanted), column + "s", wanted)
@@ -376,11 +366,6 @@ def combine(libraries: Sequence[NoteLibrary], *, name: str = "combined") -> Note
         audio[start : start + len(library), : library.audio.shape[1]] = library.audio
         start += len(library)
     keys = json.dumps([library.key for library in libraries])
-    return NoteLibrary(
-        tidy(pd.concat(tables, ignore_index=True)),
-        audio,
-        name=name,
-        key=f"combined-{hashlib.sha256(keys.encode()).hexdigest()[:20]}",
-        skipped=pd.concat(skipped, ignore_index=True),
-        sample_rate=rates.pop(),
-    )
+    table, lost = tidy(pd.concat(tables, ignore_index=True)), pd.concat(skipped, ignore_index=True)
+    key = f"combined-{hashlib.sha256(keys.encode()).hexdigest()[:20]}"
+    return NoteLibrary(table, audio, name=name, key=key, skipped=lost, sample_rate=rates.pop())

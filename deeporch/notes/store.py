@@ -20,34 +20,14 @@ FILES = ("audio.npy", "table.csv", "skipped.csv")
 
 # Every library has these columns, in this order, then those of its source.
 COLUMNS = {
-    "instrument": "str",
-    "name": "str",
-    "family": "str",
-    "pitch": "str",
-    "midi": "int64",
-    "dynamic": "str",
-    "technique": "str",
-    "take": "str",
-    "file": "str",
-    "seconds": "float64",
-    "peak": "float64",
-    "loudness": "float64",
-    "fold": "Int64",
-    "string": "string",
-    "retuning": "string",
-    "cents": "Float64",
-    "mute": "string",
-}
+    "instrument": "str", "name": "str", "family": "str", "pitch": "str", "midi": "int64", "dynamic": "str",
+    "technique": "str", "take": "str", "file": "str", "seconds": "float64", "peak": "float64", "loudness": "float64",
+    "fold": "Int64", "string": "string", "retuning": "string", "cents": "Float64", "mute": "string",
+}  # fmt: skip
 EXTRA_COLUMNS = {
-    "length": "str",
-    "named": "str",
-    "library": "str",
-    "technique_name": "string",
-    "dynamics_id": "Int64",
-    "instance_id": "Int64",
-    "string_id": "Int64",
-    "retuned": "boolean",
-}
+    "length": "str", "named": "str", "library": "str", "technique_name": "string", "dynamics_id": "Int64",
+    "instance_id": "Int64", "string_id": "Int64", "retuned": "boolean",
+}  # fmt: skip
 OPTIONAL = {"take": "1", "technique": "ord", "dynamic": "mf"}  # what a table in memory may leave out
 
 

@@ -55,14 +55,9 @@ def find(root: Path | None, *, instruments: str | Iterable[str] | None = None) -
         except ValueError as error:
             skipped.append((patch["file"], str(error)))
             continue
+        common = {**patch, "dynamic": "mf", "technique": "ord"}
         rows += [
-            {
-                **patch,
-                "midi": midi,
-                "dynamic": "mf",
-                "technique": "ord",
-                "file": f"{patch['file']}:{midi_to_pitch(midi)}",
-            }
+            {**common, "midi": midi, "file": f"{patch['file']}:{midi_to_pitch(midi)}"}
             for midi in range(pitch_to_midi(part.low), pitch_to_midi(part.high) + 1)
             if min(abs(midi - pitch) for pitch in heard) < FARTHEST
         ]

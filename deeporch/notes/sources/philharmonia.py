@@ -28,62 +28,28 @@ WHERE = (
 
 # cor anglais and english horn are one instrument; the orchestra's archives have both names, mostly for the same files.
 NAMES = {
-    "violin": "Vn",
-    "viola": "Va",
-    "cello": "Vc",
-    "double-bass": "Cb",
-    "flute": "Fl",
-    "oboe": "Ob",
-    "cor-anglais": "EH",
-    "english-horn": "EH",
-    "clarinet": "ClBb",
-    "bass-clarinet": "BClBb",
-    "bassoon": "Bn",
-    "contrabassoon": "CBn",
-    "saxophone": "ASax",
-    "french-horn": "Hn",
-    "trumpet": "TpC",
-    "trombone": "Tbn",
-    "tuba": "BTb",
-    "guitar": "Gtr",
-}
+    "violin": "Vn", "viola": "Va", "cello": "Vc", "double-bass": "Cb", "flute": "Fl", "oboe": "Ob", "cor-anglais": "EH",
+    "english-horn": "EH", "clarinet": "ClBb", "bass-clarinet": "BClBb", "bassoon": "Bn", "contrabassoon": "CBn",
+    "saxophone": "ASax", "french-horn": "Hn", "trumpet": "TpC", "trombone": "Tbn", "tuba": "BTb", "guitar": "Gtr",
+}  # fmt: skip
 DYNAMICS = {
-    "molto-pianissimo": "ppp",
-    "pianissimo": "pp",
-    "piano": "p",
-    "mezzo-piano": "mp",
-    "mezzo-forte": "mf",
-    "forte": "f",
-    "fortissimo": "ff",
-    "molto-fortissimo": "fff",
-}
+    "molto-pianissimo": "ppp", "pianissimo": "pp", "piano": "p", "mezzo-piano": "mp", "mezzo-forte": "mf", "forte": "f",
+    "fortissimo": "ff", "molto-fortissimo": "fff",
+}  # fmt: skip
 # Instrument, dynamic, range of names, and by how many semitones the sound differs from the name. Measured against a
 # comb of partials, and against the other dynamics of the same note. The trombone's files have energy at the odd
 # multiples of half the named frequency; the others sound 0.7 to 1.2 semitones off their names, where the instrument is
 # in tune otherwise. The saxophone plays nearly a quarter-tone flat, and its names are a semitone up or down, whichever
 # was nearer: here they all go up, so that one name is one sound.
 MISNAMED = (
-    ("Tbn", "f", "E3", "E6", -12),
-    ("Tbn", "ff", "E3", "A#5", -12),
-    ("ClBb", "ff", "C#5", "C7", -1),
-    ("BTb", "p", "G#1", "E4", 1),
-    ("BTb", "ff", "F#1", "G#1", -1),
-    ("BTb", "ff", "A#1", "A#1", -1),
-    ("BTb", "ff", "C2", "C2", -1),
-    ("ASax", "ff", "D3", "C5", 1),
-    ("ASax", "mf", "D#3", "F3", 1),
-    ("ASax", "mf", "C4", "C4", 1),
-    ("ASax", "mf", "A4", "A4", 1),
-    ("ASax", "p", "F#3", "E4", 1),
-    ("ASax", "p", "F#4", "F#4", 1),
-    ("ASax", "p", "G#4", "B4", 1),
-    ("ASax", "pp", "E3", "E3", 1),
-    ("Ob", "p", "F#6", "A#6", -1),
-    ("Va", "pp", "C7", "C#7", -1),
-    ("Vc", "mp", "F3", "F#3", -1),
-    ("Cb", "mp", "C3", "C3", 1),
-    ("Vn", "mp", "G5", "G5", 1),
-)
+    ("Tbn", "f", "E3", "E6", -12), ("Tbn", "ff", "E3", "A#5", -12), ("ClBb", "ff", "C#5", "C7", -1),
+    ("BTb", "p", "G#1", "E4", 1), ("BTb", "ff", "F#1", "G#1", -1), ("BTb", "ff", "A#1", "A#1", -1),
+    ("BTb", "ff", "C2", "C2", -1), ("ASax", "ff", "D3", "C5", 1), ("ASax", "mf", "D#3", "F3", 1),
+    ("ASax", "mf", "C4", "C4", 1), ("ASax", "mf", "A4", "A4", 1), ("ASax", "p", "F#3", "E4", 1),
+    ("ASax", "p", "F#4", "F#4", 1), ("ASax", "p", "G#4", "B4", 1), ("ASax", "pp", "E3", "E3", 1),
+    ("Ob", "p", "F#6", "A#6", -1), ("Va", "pp", "C7", "C#7", -1), ("Vc", "mp", "F3", "F#3", -1),
+    ("Cb", "mp", "C3", "C3", 1), ("Vn", "mp", "G5", "G5", 1),
+)  # fmt: skip
 LENGTHS = {"025": 0.25, "05": 0.5, "1": 1.0, "15": 1.5, "long": None, "very-long": None, "phrase": None}
 
 

@@ -31,30 +31,14 @@ WHERE = (
 
 # Abbreviation and technique; what is not listed (pizzicato, mutes of the brass, ensembles) has no name of ours.
 NAMES = {
-    "violin_vibrato": ("Vn", "ord"),
-    "violin_martele": ("Vn", "martele"),
-    "viola_vibrato": ("Va", "ord"),
-    "viola_martele": ("Va", "martele"),
-    "cello_vibrato": ("Vc", "ord"),
-    "cello_martele": ("Vc", "martele"),
-    "CB": ("Cb", "ord"),
-    "CB_martele": ("Cb", "martele"),
-    "CB_muted": ("Cb", "muted"),
-    "flute_vibrato": ("Fl", "ord"),
-    "piccolo": ("Picc", "ord"),
-    "oboe": ("Ob", "ord"),
-    "English_horn": ("EH", "ord"),
-    "Bb_clarinet": ("ClBb", "ord"),
-    "bass_clarinet": ("BClBb", "ord"),
-    "bassoon": ("Bn", "ord"),
-    "contrabassoon": ("CBn", "ord"),
-    "C_trumpet": ("TpC", "ord"),
-    "Bach_trumpet": ("TpC", "bach"),
-    "trombone": ("Tbn", "ord"),
-    "alto_trombone": ("Tbn", "alto"),
-    "tuba": ("BTb", "ord"),
-    "French_horn": ("Hn", "ord"),
-}
+    "violin_vibrato": ("Vn", "ord"), "violin_martele": ("Vn", "martele"), "viola_vibrato": ("Va", "ord"),
+    "viola_martele": ("Va", "martele"), "cello_vibrato": ("Vc", "ord"), "cello_martele": ("Vc", "martele"),
+    "CB": ("Cb", "ord"), "CB_martele": ("Cb", "martele"), "CB_muted": ("Cb", "muted"), "flute_vibrato": ("Fl", "ord"),
+    "piccolo": ("Picc", "ord"), "oboe": ("Ob", "ord"), "English_horn": ("EH", "ord"), "Bb_clarinet": ("ClBb", "ord"),
+    "bass_clarinet": ("BClBb", "ord"), "bassoon": ("Bn", "ord"), "contrabassoon": ("CBn", "ord"),
+    "C_trumpet": ("TpC", "ord"), "Bach_trumpet": ("TpC", "bach"), "trombone": ("Tbn", "ord"),
+    "alto_trombone": ("Tbn", "alto"), "tuba": ("BTb", "ord"), "French_horn": ("Hn", "ord"),
+}  # fmt: skip
 
 
 def find(

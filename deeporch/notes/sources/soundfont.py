@@ -38,83 +38,37 @@ LEAD = 0.1  # seconds of silence before the first note
 
 
 class Part(NamedTuple):
-    """A General MIDI program (counted from 0) and its lowest and highest sounding pitch in the orchestra."""
+    """A General MIDI program, its lowest and highest sounding pitch in the orchestra, and what presets of it say."""
 
-    program: int
+    program: int  # counted from 0
     low: str
     high: str
+    named: str  # pattern of the preset's name, in SoundFonts that do not keep to General MIDI
 
 
 PARTS = {
-    "Picc": Part(72, "D5", "C8"),
-    "Fl": Part(73, "B3", "D7"),
-    "Ob": Part(68, "A#3", "A6"),
-    "EH": Part(69, "E3", "C6"),
-    "ClBb": Part(71, "D3", "A#6"),
-    "ASax": Part(65, "C#3", "A5"),
-    "Bn": Part(70, "A#1", "D#5"),
-    "Hn": Part(60, "B1", "F5"),
-    "TpC": Part(56, "F#3", "D6"),
-    "Tbn": Part(57, "E2", "D5"),
-    "BTb": Part(58, "D1", "F4"),
-    "Acc": Part(20, "F3", "A6"),  # the reed organ, free reeds too: TimGM6mb's accordion (21) is up to 68 cents flat
-    "Vn": Part(40, "G3", "E7"),
-    "Va": Part(41, "C3", "E6"),
-    "Vc": Part(42, "C2", "C6"),
-    "Cb": Part(43, "E1", "G4"),
-}
-# What presets are called in SoundFonts that do not keep to General MIDI; the first instrument that matches has it.
-NAMED = {
-    "Picc": r"piccolo",
-    "Fl": r"(?<!pan )(?<!alto )(?<!bass )flute",
-    "EH": r"engl?ish.?horn|cor anglais",
-    "Ob": r"oboe",
-    "ClBb": r"(?<!bass )(?<!eb )clarinet",
-    "ASax": r"alto ?sax",
-    "Bn": r"(?<!contra)(?<!contra )bassoon",
-    "Hn": r"french horn|horns? solo|solo horn|^horn",
-    "TpC": r"(?<!mute )(?<!muted )trumpet",
-    "Tbn": r"(?<!bass )trombone",
-    "BTb": r"tuba",
-    "Acc": r"accordi[oa]n",
-    "Vn": r"violin(?!s)",
-    "Va": r"viola(?!s)",
-    "Vc": r"(?<!violon)cello|violoncello",
-    "Cb": r"contrabass|double ?bass",
+    "Picc": Part(72, "D5", "C8", r"piccolo"),
+    "Fl": Part(73, "B3", "D7", r"(?<!pan )(?<!alto )(?<!bass )flute"),
+    "Ob": Part(68, "A#3", "A6", r"oboe"),
+    "EH": Part(69, "E3", "C6", r"engl?ish.?horn|cor anglais"),
+    "ClBb": Part(71, "D3", "A#6", r"(?<!bass )(?<!eb )clarinet"),
+    "ASax": Part(65, "C#3", "A5", r"alto ?sax"),
+    "Bn": Part(70, "A#1", "D#5", r"(?<!contra)(?<!contra )bassoon"),
+    "Hn": Part(60, "B1", "F5", r"french horn|horns? solo|solo horn|^horn"),
+    "TpC": Part(56, "F#3", "D6", r"(?<!mute )(?<!muted )trumpet"),
+    "Tbn": Part(57, "E2", "D5", r"(?<!bass )trombone"),
+    "BTb": Part(58, "D1", "F4", r"tuba"),
+    "Acc": Part(20, "F3", "A6", r"accordi[oa]n"),  # reed organ: TimGM6mb's accordion (21) is up to 68 cents flat
+    "Vn": Part(40, "G3", "E7", r"violin(?!s)"),
+    "Va": Part(41, "C3", "E6", r"viola(?!s)"),
+    "Vc": Part(42, "C2", "C6", r"(?<!violon)cello|violoncello"),
+    "Cb": Part(43, "E1", "G4", r"contrabass|double ?bass"),
 }
 OTHER = "other"  # the instrument of notes that stand for all that has no name here, with `others=True`
 # Pianos, mallets, organs, guitars, bass, harp, voices, recorder, pipes, synthesizers, sitar, banjo, kalimba.
 OTHERS = (
-    0,
-    4,
-    6,
-    8,
-    10,
-    11,
-    12,
-    13,
-    16,
-    19,
-    24,
-    26,
-    30,
-    32,
-    46,
-    52,
-    53,
-    74,
-    75,
-    77,
-    78,
-    79,
-    80,
-    81,
-    85,
-    89,
-    104,
-    105,
-    108,
-)
+    0, 4, 6, 8, 10, 11, 12, 13, 16, 19, 24, 26, 30, 32, 46, 52, 53, 74, 75, 77, 78, 79, 80, 81, 85, 89, 104, 105, 108,
+)  # fmt: skip
 COMPLETE = 100  # presets of bank 0: a SoundFont that has so many keeps to General MIDI
 VELOCITIES = {"pp": 48, "mf": 80, "ff": 112}
 
@@ -165,7 +119,7 @@ def played_by(root: Path) -> dict[str, tuple[int, int]]:
     general = sum(bank == 0 for bank, _ in presets) >= COMPLETE
     found = {}
     for instrument, part in PARTS.items():
-        named = [key for key, name in sorted(presets.items()) if re.search(NAMED[instrument], name.lower())]
+        named = [key for key, name in sorted(presets.items()) if re.search(part.named, name.lower())]
         usual = (0, part.program)
         if usual in presets and (general or usual in named):
             found[instrument] = usual
