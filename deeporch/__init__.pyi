@@ -1,9 +1,7 @@
 from .features.augment import SpecAugment as SpecAugment
 from .features.registry import get_features as get_features
-from .metrics import family_confusion as family_confusion
 from .metrics import kinds_of_error as kinds_of_error
 from .metrics import mistakes as mistakes
-from .metrics import recall_by_doubling as recall_by_doubling
 from .metrics import score as score
 from .metrics import study_form as study_form
 from .mixtures.classes import Classes as Classes

@@ -9,9 +9,6 @@ import numpy as np
 import pandas as pd
 import scipy
 import torch
-from torch.nn.functional import one_hot
-
-from .notes.instruments import INSTRUMENTS
 
 if TYPE_CHECKING:
     from .mixtures.classes import Classes
@@ -51,25 +48,6 @@ def count_right(logits: torch.Tensor, targets: torch.Tensor, most: int | None = 
 def top_n_recall(logits: torch.Tensor, targets: torch.Tensor) -> float:
     """Return the share of all notes that are among the top N (the study's total accuracy), 0 to 1."""
     return hits(logits, targets).sum().item() / targets.sum().item()
-
-
-def recalls(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> dict[str, float]:
-    """Return the shares of notes, instruments, families and pitches that are right, when N is known."""
-    chosen, targets = top_n(logits, targets), targets.bool()
-    found = {"note": top_n_recall(logits, targets.float())}
-    names = classes.table["instrument"]
-    families = [INSTRUMENTS.get(name, (name, name))[1] for name in names]
-    for what, labels in (("instrument", names), ("family", families)):
-        group = one_hot(torch.from_numpy(pd.factorize(pd.Series(labels))[0]))
-        both = torch.minimum(chosen.long() @ group, targets.long() @ group)
-        found[what] = float(both.sum() / targets.sum())
-    midi = torch.tensor(classes.table["midi"].tolist())
-    pitch = one_hot(midi).bool()
-    best = torch.stack([logits.masked_fill(~column, -torch.inf).amax(1) for column in pitch.T if column.any()], 1)
-    playing = torch.stack([(targets & column).any(1) for column in pitch.T if column.any()], 1)
-    rank = best.argsort(1, descending=True).argsort(1)
-    right = (playing & (rank < playing.sum(1, keepdim=True))).sum(1) / playing.sum(1)
-    return found | {"pitch": float(right.mean())}
 
 
 def k_of_n(logits: torch.Tensor, targets: torch.Tensor) -> list[float]:
@@ -145,43 +123,6 @@ def confusion(table: pd.DataFrame, instruments: list[str]) -> pd.DataFrame:
     """Count `mistakes` by instrument: rows are what played, columns what was predicted instead."""
     counts = pd.crosstab(table["true_instrument"], table["predicted_instrument"])
     return counts.reindex(index=instruments, columns=instruments, fill_value=0)
-
-
-def family_confusion(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what was predicted instead of `mistakes`' instruments, by family: shares of each row, 0 to 1."""
-    families = [
-        table[f"{which}_instrument"].map(lambda name: INSTRUMENTS.get(name, ("", "other"))[1]).rename(which)
-        for which in ("true", "predicted")
-    ]
-    return pd.crosstab(*families, normalize="index")
-
-
-def recall_by_doubling(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> pd.DataFrame:
-    """Return how many notes are found where another instrument doubles them, and where none does.
-
-    Parameters
-    ----------
-    logits, targets : torch.Tensor
-        [mixtures, classes], multi-hot targets.
-    classes : Classes
-        By note or recording.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows ``"unison"`` (another note of the mixture has the same pitch), ``"octave"`` (one is octaves away, none at
-        the same pitch), ``"alone"``; columns notes, recall (NaN where there is no such note).
-    """
-    found = top_n(logits, targets)
-    midi = torch.tensor(classes.table["midi"].tolist())
-    at_pitch = targets @ one_hot(midi, 128).to(targets)  # [mixtures, pitches]: how many notes sound there
-    in_class = targets @ one_hot(midi % 12, 12).to(targets)
-    mixture, note = torch.nonzero(targets, as_tuple=True)
-    here, folded = at_pitch[mixture, midi[note]], in_class[mixture, midi[note] % 12]
-    right = found[mixture, note].double()
-    kinds = {"unison": here > 1, "octave": (here == 1) & (folded > 1), "alone": folded == 1}
-    rows = {name: (int(kind.sum()), float(right[kind].mean())) for name, kind in kinds.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["notes", "recall"])
 
 
 KINDS_OF_ERROR = (

@@ -5,19 +5,18 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from experiments.errors import family_confusion, recall_by_doubling
 
 from deeporch.metrics import (
     KINDS_OF_ERROR,
     confusion,
     exact_match,
-    family_confusion,
     hits,
     k_of_n,
     k_of_n_form,
     kinds_of_error,
     mistakes,
     per_instrument,
-    recall_by_doubling,
     score,
     study_form,
     top_n,

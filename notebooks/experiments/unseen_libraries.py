@@ -11,10 +11,13 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 from cross_library import load
+from torch.nn.functional import one_hot
 
-from deeporch.metrics import recalls
+from deeporch.metrics import top_n, top_n_recall
+from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.checkpoints import load_checkpoint, read_card
+from deeporch.notes.instruments import INSTRUMENTS
 from deeporch.notes.library import NoteLibrary, combine
 from deeporch.recognition.recognizer import find_checkpoint
 from deeporch.results import ROOT
@@ -22,6 +25,25 @@ from deeporch.training.prediction import predict
 
 TABLE = ROOT / "figures" / "07_unseen.csv"
 NUMBERS = (1, 2, 3, 5, 10)
+
+
+def recalls(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> dict[str, float]:
+    """Return the shares of notes, instruments, families and pitches that are right, when N is known."""
+    chosen, targets = top_n(logits, targets), targets.bool()
+    found = {"note": top_n_recall(logits, targets.float())}
+    names = classes.table["instrument"]
+    families = [INSTRUMENTS.get(name, (name, name))[1] for name in names]
+    for what, labels in (("instrument", names), ("family", families)):
+        group = one_hot(torch.from_numpy(pd.factorize(pd.Series(labels))[0]))
+        both = torch.minimum(chosen.long() @ group, targets.long() @ group)
+        found[what] = float(both.sum() / targets.sum())
+    midi = torch.tensor(classes.table["midi"].tolist())
+    pitch = one_hot(midi).bool()
+    best = torch.stack([logits.masked_fill(~column, -torch.inf).amax(1) for column in pitch.T if column.any()], 1)
+    playing = torch.stack([(targets & column).any(1) for column in pitch.T if column.any()], 1)
+    rank = best.argsort(1, descending=True).argsort(1)
+    right = (playing & (rank < playing.sum(1, keepdim=True))).sum(1) / playing.sum(1)
+    return found | {"pitch": float(right.mean())}
 
 
 def score(

@@ -1,7 +1,7 @@
 import pytest
+from experiments.figures import draw_piano_roll
 
 from deeporch.orchestration.solution import Solution, SolutionNote
-from deeporch.plots.orchestration import draw_piano_roll
 
 
 def test_piano_roll_has_a_lane_a_player_and_a_bar_a_note(tiny_library):

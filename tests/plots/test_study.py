@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from experiments import figures
 from experiments.figures import gallery, study
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb, to_rgba
@@ -163,7 +164,7 @@ def test_mel_picture_and_waveform(tiny_library):
     audio = Mixtures(tiny_library, classes, n=2, size=1).batch([0])[0][0]
     for features in (mel, Mel(scale="log")):
         figure, ax = theme.new_figure()
-        draw.mel_picture(ax, features(audio[None])[0], features)
+        figures.mel_picture(ax, features(audio[None])[0], features)
         drawn = ax.images[0].get_array()
         assert drawn.shape == (128, 128)
         assert drawn.max() == 0
@@ -179,7 +180,7 @@ def test_mel_picture_and_waveform(tiny_library):
 
 def test_pitch_ranges(tiny_library):
     _, ax = theme.new_figure()
-    draw.pitch_ranges(ax, tiny_library)
+    figures.pitch_ranges(ax, tiny_library)
     dots = np.concatenate([part.get_offsets() for part in ax.collections if len(part.get_offsets())])
     assert len(dots) == 6 * 12
     assert (dots[:, 0].min(), dots[:, 0].max()) == (60, 71)

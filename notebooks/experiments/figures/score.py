@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..export.staves import desk
-from ..notes.instruments import DYNAMICS, INSTRUMENTS
-from ..orchestration.solution import Solution
-from ..orchestration.target import find_partials
-from .theme import BLUE, FAMILY_COLOURS, GREY, RED, style
+from deeporch.export.staves import desk
+from deeporch.notes.instruments import DYNAMICS, INSTRUMENTS
+from deeporch.orchestration.solution import Solution
+from deeporch.orchestration.target import find_partials
+from deeporch.plots.theme import BLUE, FAMILY_COLOURS, GREY, RED, style
 
 
 def draw_match(target: np.ndarray, solution: Solution) -> Figure:
