@@ -118,8 +118,8 @@ def _train_options(add: Callable) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from .training.parallel import together
     from .recognition import train
+    from .training.parallel import together
 
     _track(options.tensorboard)
     return together(train.command, options)

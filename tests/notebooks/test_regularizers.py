@@ -21,8 +21,8 @@ from deeporch.features.mel import Mel
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
-from deeporch.training.prediction import evaluate
 from deeporch.training.loop import fit
+from deeporch.training.prediction import evaluate
 
 SMALL = Mel(n_mels=16, hop=2048, frames=16, scale="log")
 OPTIONS = {"features": SMALL, "device": "cpu", "batch_size": 8, "seed": 1}
