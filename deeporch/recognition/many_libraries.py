@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..features.augment import reverberate
 from ..features.constantq import ConstantQ
+from ..features.recoloured import reverberate
 from ..mixtures.classes import Classes
 from ..models.pitchnet import A0
 from ..notes.instruments import midi_to_pitch

@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..features.augment import Recoloured
 from ..features.constantq import ConstantQ
+from ..features.recoloured import Recoloured
 from ..features.registry import get_features
 from ..mixtures.classes import Classes
 from ..mixtures.mixtures import Mixtures

@@ -9,20 +9,17 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from ..features.augment import Recoloured
 from ..features.cached import CachedFeatures
-from ..features.constantq import ConstantQ
-from ..features.mel import Mel
 from ..metrics import count_right, hits
 from ..mixtures.mixtures import Mixtures
-from ..models.checkpoints import check_classes, describe, load_weights, read_card, read_tensors, save_checkpoint
+from ..models import checkpoints
 from ..models.cnn import gains_by_bfloat16
 from ..util.checks import check_choice
 from ..util.environment import environment, limit_threads
@@ -36,9 +33,15 @@ from .parallel import Ranks
 from .prediction import predict_all
 from .tracking import Curves
 
+if TYPE_CHECKING:
+    from ..features.constantq import ConstantQ
+    from ..features.mel import Mel
+    from ..features.recoloured import Recoloured
+    from ..models.classifier import NoteClassifier
+
 
 def fit(
-    model: nn.Module,
+    model: NoteClassifier,
     train: Mixtures | Callable[[int], Mixtures],
     valid: Mixtures | None = None,
     *,
@@ -52,7 +55,7 @@ def fit(
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model : NoteClassifier
         Made by `deeporch.build`; trained in place.
     train : Mixtures or callable
         The training mixtures, or a function from the epoch (from 1) to that epoch's fresh ones.
@@ -88,9 +91,9 @@ def fit(
     first = train(1) if callable(train) else train
     for mixtures in (first, valid):
         if mixtures is not None:
-            check_classes(model, mixtures.classes)
+            checkpoints.check_classes(model, mixtures.classes)
     on = {"training mixtures": first.key, "validation mixtures": valid.key if valid is not None else ""}
-    on |= {"augmentation": describe(augment), "features": describe(features)}
+    on |= {"augmentation": checkpoints.describe(augment), "features": checkpoints.describe(features)}
     return _Fit(model, train, valid, training, folder, augment, features, callback, on).run()
 
 
@@ -226,11 +229,10 @@ class _Fit:
         """Add the gradient of some mixtures of a batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             network = self.network if len(x) == self.training.batch_size else self.plain  # compiled for one size
-            logits, *auxiliary = network(x)
+            logits, auxiliary = network(x)
         logits = logits.float()
         loss = compute_loss(logits, target, self.training.loss)
-        if auxiliary:
-            loss = loss + self.model.auxiliary_loss(*auxiliary, target)
+        loss = loss + self.model.auxiliary_loss(auxiliary, target)
         share = len(x) * self.ranks.size / self.batch_size  # gradients are averaged over processes
         (loss if share == 1 else loss * share).backward()
         with torch.no_grad():
@@ -295,7 +297,7 @@ class _Fit:
                 if self.training.restore_best:
                     self.best_weights = copy_weights(self.model)
                 if self.folder is not None and self.ranks.rank == 0:
-                    save_checkpoint(self.folder / "best", self.model, card=self._card())
+                    checkpoints.save_checkpoint(self.folder / "best", self.model, card=self._card())
         if self.training.patience is not None and self.worse >= self.training.patience:
             self.stopped = f"no better validation loss for {self.worse} validations"
         if self.training.time_limit is not None and row["seconds"] >= self.training.time_limit:
@@ -317,10 +319,8 @@ class _Fit:
         if self.folder is None or self.ranks.rank > 0 or (soon and epoch < self.training.epochs and not self.stopped):
             return
         self.saved = time.perf_counter()
-        state = {}
-        for i, (_, values) in enumerate(sorted(self.optimizer.state_dict()["state"].items())):
-            state |= {f"optimizer.{i}.{name}": torch.as_tensor(v).cpu().contiguous() for name, v in values.items()}
-        save_checkpoint(self.folder / "last", self.model, card=self._card(), extra=state)
+        state = checkpoints.optimizer_tensors(self.optimizer)
+        checkpoints.save_checkpoint(self.folder / "last", self.model, card=self._card(), extra=state)
         self._write_history()
 
     def _write_history(self) -> None:
@@ -331,7 +331,7 @@ class _Fit:
         last = None if self.folder is None else self.folder / "last.safetensors"
         if last is None or not last.is_file():
             return
-        card = read_card(last)
+        card = checkpoints.read_card(last)
         free = (
             "epochs",
             "device",
@@ -351,38 +351,26 @@ class _Fit:
                 "start anew."
             )
         if self.training.restore_best and math.isfinite(card["best"]):
-            load_weights(self.model, self.folder / "best.safetensors")
+            checkpoints.load_weights(self.model, self.folder / "best.safetensors")
             self.best_weights = copy_weights(self.model)
-        load_weights(self.model, last)
+        checkpoints.load_weights(self.model, last)
         self.rows, self.best, self.worse = card["history"], card["best"], card["worse"]
         self.before = self.rows[-1]["seconds"]
         patience_over = self.training.patience is not None and self.worse >= self.training.patience
         self.stopped = card["stopped"] if patience_over else ""
-        self._load_optimizer(read_tensors(last, prefix="optimizer."))
+        checkpoints.load_optimizer(self.optimizer, last)
         self._write_history()  # in case it was killed before
-
-    def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
-        state = self.optimizer.state_dict()
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for name, value in tensors.items():
-            index, key = name.split(".")
-            parameter = parameters[int(index)]
-            if value.shape == parameter.shape:  # fused Adam needs the layout of the weights: channels last
-                value = torch.empty_like(parameter).copy_(value)
-            state["state"].setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict(state)
 
 
 class _AllHeads(nn.Module):
-    """A network with its auxiliary heads, where it has some, which only training asks for."""
+    """A network with its auxiliary heads, which only training asks for."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: NoteClassifier) -> None:
         super().__init__()
         self.model = model
-        self.auxiliary = bool(getattr(getattr(model, "config", None), "auxiliary", 0))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self.model.with_auxiliary(x) if self.auxiliary else (self.model(x),)
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        return self.model.with_auxiliary(x)
 
 
 def copy_weights(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ from deeporch.features.augment import SpecAugment
 from deeporch.features.constantq import ConstantQ
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.splits import Split, split
+from deeporch.models.classifier import NoteClassifier
 from deeporch.notes.library import NoteLibrary, load_library
 from deeporch.recognition.train import EPOCH, make_tests, train
 from deeporch.results import ROOT, Results, load_results
@@ -74,7 +75,7 @@ def train_distilled(notes: NoteLibrary, pools: Split, **options: object) -> Trai
     return model.inner.eval(), history
 
 
-class Wrapped(nn.Module):
+class Wrapped(NoteClassifier):
     """A network around another: it has its classes and features, and is trained and evaluated like it."""
 
     def __init__(self, inner: nn.Module) -> None:

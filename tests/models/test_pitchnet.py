@@ -5,9 +5,9 @@ import torch
 from experiments.figures import listen
 
 import deeporch as do
-from deeporch.features.augment import Recoloured, neighbours, reverberate, shift
 from deeporch.features.cached import CachedFeatures
 from deeporch.features.constantq import ConstantQ
+from deeporch.features.recoloured import Recoloured, neighbours, reverberate, shift
 from deeporch.metrics import count_right
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.pitchnet import AlongPitch, PitchNet, grow

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deeporch import cli
-from deeporch.features.augment import Recoloured
+from deeporch.features.recoloured import Recoloured
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.splits import split
 from deeporch.recognition import train
