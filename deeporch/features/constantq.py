@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from ..mixtures.mixtures import Mixtures
 from ..notes.library import NoteLibrary
 from ..util.compiled import librosa
 from ..util.files import atomic_path, cache_dir, cached_array
+from ..util.processor import free_cores
 from ..util.progress import progress
 from .note_frames import NoteFrames, _move, stretched
 
@@ -243,7 +243,7 @@ class ConstantQ:
         order = np.argsort(counts, kind="stable")
         jobs = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
         bar = progress(total=len(notes), desc="constant-Q", unit=" notes", leave=False)
-        with _quiet(), ThreadPoolExecutor(_cores()) as pool, bar:
+        with _quiet(), ThreadPoolExecutor(free_cores()) as pool, bar:
             for rows, spectra in pool.map(lambda rows: (rows, self._frames(notes, rows, whole)), jobs):
                 for row, frames in zip(rows, spectra, strict=True):
                     out[first[row] : first[row] + counts[row]] = frames[: counts[row]]
@@ -309,10 +309,6 @@ _OPEN: dict[tuple, NoteFrames] = {}  # memory maps, by features, library and for
 def _gains(notes: NoteLibrary) -> np.ndarray:
     """Return float32 [notes]: each note's peak / ROOM."""
     return (notes.table["peak"].to_numpy(dtype=np.float32).clip(min=1e-6) / np.float32(ROOM)).astype(np.float32)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

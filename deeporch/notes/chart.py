@@ -7,14 +7,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-# Of every chart by family, here and in figures: Okabe and Ito's, which colour-blind readers tell apart
-FAMILY_COLOURS = {
-    "woodwinds": "#009E73",
-    "brass": "#E69F00",
-    "strings": "#0072B2",
-    "keyboards": "#CC79A7",
-    "plucked strings": "#56B4E9",
-}
+from .instruments import FAMILY_COLOURS
+
 OTHER = "#808080"
 LEFT, STEP, BAR, ROW = 150, 6, 9, 14  # pixels: margin, semitone, bar height, row height
 LISTED = 20  # reasons why files were left out

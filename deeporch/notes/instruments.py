@@ -31,6 +31,12 @@ class Instrument(NamedTuple):
     holds: bool = True  # whether a player can hold a tone, so that it lasts as long as it is written
 
 
+# Of every chart: Okabe and Ito's, which colour-blind readers tell apart
+FAMILY_COLOURS = {
+    "woodwinds": "#009E73", "brass": "#E69F00", "strings": "#0072B2", "keyboards": "#CC79A7",
+    "plucked strings": "#56B4E9",
+}  # fmt: skip
+
 # In score order; the abbreviations are the study's. Written after Samuel Adler, The Study of Orchestration: bass
 # clarinet and contrabass clarinet in the treble clef (a ninth and two octaves and a tone lower), horn in F, tubas and
 # trombones at sounding pitch. The seats are the American ones.

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from ..util.files import cache_dir, user_path
 from ..util.progress import progress
 from . import recordings, store
 from .instruments import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
-from .recordings import SAMPLE_RATE, Found
+from .recordings import SAMPLE_RATE
 from .store import tidy
 
 SOURCES = ("soundfont", "tinysol", "sol", "philharmonia", "sharc", "patches")  # modules of `sources`
@@ -89,8 +88,10 @@ def load_library(
     root = root or os.environ.get(f"DEEPORCH_{name.upper()}_ROOT")
     found = source.find(user_path(root) if root else None, **filters)
     if not found.rows:
-        raise ValueError(f"No note of {name} in {str(found.root)!r}{_because(filters)}{_reasons(found.skipped)}.")
-    key = _key(name, source, found, seconds)
+        because = f" passes {', '.join(f'{k}={v!r}' for k, v in filters.items())}" if filters else ""
+        raise ValueError(f"No note of {name} in {str(found.root)!r}{because}{_reasons(found.skipped)}.")
+    parts = [store.VERSION, name, source.VERSION, seconds, found.fingerprint, found.rows, found.skipped]
+    key = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
     folder = cache_dir() / "notes" / f"{name}-{key}"
     if refresh or not store.is_whole(folder):
         notes = progress(source.read(found, seconds), total=len(found.rows), desc=name, unit=" notes", leave=False)
@@ -133,17 +134,8 @@ def _one_note(audio: Any, name: str) -> np.ndarray:
     return audio
 
 
-def _because(filters: dict[str, Any]) -> str:
-    return f" passes {', '.join(f'{k}={v!r}' for k, v in filters.items())}" if filters else ""
-
-
 def _reasons(skipped: Sequence[tuple[str, str]]) -> str:
     return "; skipped " + recordings.describe_reasons(skipped) if skipped else ""
-
-
-def _key(name: str, source: ModuleType, found: Found, seconds: float) -> str:
-    parts = [store.VERSION, name, source.VERSION, seconds, found.fingerprint, found.rows, found.skipped]
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
 
 
 class NoteLibrary:

@@ -127,21 +127,19 @@ def heard_bars(heard: Sequence[Heard], truth: Sequence[tuple[str, str]], *, titl
     )
 
 
-def curves(
-    lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log: bool = False
-) -> str:
+def curves(lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
     """Return curves (name, x, y) over common axes as an ``<svg>``, each with its own dashes and its name at its end."""
     height, inner, wide = 170, 170 - TOP - BOTTOM, WIDTH - LEFT - RIGHT_EDGE - 76
     known = []
     for name, x, y in lines:
         x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-        y = np.log10(y.clip(min=1e-9)) if log else y
         if np.isfinite(y).any():
             known.append((name, x[np.isfinite(y)], y[np.isfinite(y)]))
     if not known:
         return _svg("", height, f"{ylabel}: nothing yet")
     (first, last), (low, high) = (_span(np.concatenate([line[axis] for line in known])) for axis in (1, 2))
-    body, used = [_frame(wide, inner)], []
+    corner = f"M{LEFT} {TOP}V{TOP + inner}H{LEFT + wide}"
+    body, used = [f'<path d="{corner}" fill="none" stroke="currentColor" stroke-opacity=".5"/>'], []
     for index, (name, x, y) in enumerate(known):
         px, py = LEFT + wide * (x - first) / (last - first), TOP + inner * (1 - (y - low) / (high - low))
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(px, py, strict=True))
@@ -151,7 +149,7 @@ def curves(
         body.append(f'<circle cx="{px[-1]:.1f}" cy="{py[-1]:.1f}" r="3" fill="{colour}"/>')
         body.append(f'<text x="{px[-1] + 7:.1f}" y="{_free(py[-1] + 4, used):.1f}">{escape(name)}</text>')
     for value, y in ((low, TOP + inner), (high, TOP + 8)):
-        body.append(f'<text x="{LEFT - 6}" y="{y}" text-anchor="end">{10**value if log else value:.3g}</text>')
+        body.append(f'<text x="{LEFT - 6}" y="{y}" text-anchor="end">{value:.3g}</text>')
     for value, x, anchor in ((first, LEFT, "start"), (last, LEFT + wide, "end")):
         body.append(f'<text x="{x}" y="{height - 18}" text-anchor="{anchor}">{_short(value)}</text>')
     body.append(f'<text x="{LEFT + wide / 2}" y="{height - 4}" text-anchor="middle">{escape(xlabel)}</text>')
@@ -205,12 +203,6 @@ def _time_axis(seconds: float, height: int) -> str:
         for t in np.arange(0, seconds, step)
     )
     return f'{ticks}<text x="{LEFT + wide / 2}" y="{height - 4}" text-anchor="middle">time / s</text>'
-
-
-def _frame(wide: float, inner: float) -> str:
-    return (
-        f'<path d="M{LEFT} {TOP}V{TOP + inner}H{LEFT + wide}" fill="none" stroke="currentColor" stroke-opacity=".5"/>'
-    )
 
 
 def _svg(body: str, height: int, title: str) -> str:

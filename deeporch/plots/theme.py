@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
-from ..notes.chart import FAMILY_COLOURS as FAMILY_COLOURS
+from ..notes.instruments import FAMILY_COLOURS as FAMILY_COLOURS
 from ..results import ROOT
 from ..util.files import atomic_path
 

@@ -24,7 +24,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
@@ -190,7 +190,8 @@ def write_tables(folder: Path, jobs: dict[str, Job]) -> pd.DataFrame:
     read = lambda path: json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None  # noqa: E731
     kept = {name: read(folder / "jobs" / f"{name}.json") or read(folder / "jobs" / f"{name}.failed") for name in jobs}
     kept = {name: about for name, about in kept.items() if about}
-    varied = [n for n in dict.fromkeys(n for j in jobs.values() for n in j.parameters) if _varies(n, jobs.values())]
+    names = dict.fromkeys(name for job in jobs.values() for name in job.parameters)
+    varied = [name for name in names if len({repr(job.parameters.get(name)) for job in jobs.values()}) > 1]
     rows, log = [], []
     for name, about in kept.items():
         own = {"notebook": about["notebook"]} | {n: about["parameters"].get(n, "") for n in varied}
@@ -203,10 +204,6 @@ def write_tables(folder: Path, jobs: dict[str, Job]) -> pd.DataFrame:
     table = summarize(tidy)
     write_text(folder / "table.txt", table.to_string() + "\n" if len(table) else "")
     return table
-
-
-def _varies(parameter: str, jobs: Iterable[Job]) -> bool:
-    return len({repr(job.parameters.get(parameter)) for job in jobs}) > 1
 
 
 def summarize(tidy: pd.DataFrame) -> pd.DataFrame:

@@ -129,7 +129,7 @@ def _output_problems(output: NotebookNode) -> Iterator[str]:
     if _WIDGET_MIME in output.get("data", {}):
         yield "is a live widget, which nobody else can see"
     text = "\n".join(_texts(output))
-    if path := _machine_path(text, (*_PRIVATE, *_top_folders())):
+    if path := _machine_path(text, (*_PRIVATE, *(entry.name for entry in os.scandir("/") if entry.is_dir()))):
         yield f"names the path {path}"
     if _ADDRESS.search(text):
         yield f"has a memory address:{_ADDRESS.search(text).group()}"
@@ -199,10 +199,6 @@ def _machine_path(text: str, tops: tuple[str, ...]) -> str | None:
     pattern = rf"(?<![\w.:/<~$}}])/(?:{'|'.join(map(re.escape, tops))})/[\w./-]*|\b[A-Z]:\\Users\\\w+"
     found = re.search(pattern, _BASE64.sub("", text))
     return found.group() if found else None
-
-
-def _top_folders() -> list[str]:
-    return [entry.name for entry in os.scandir("/") if entry.is_dir()]
 
 
 def _tags(cell: NotebookNode) -> list[str]:

@@ -126,7 +126,9 @@ def read_sound(
     if isinstance(audio, str | Path | bytes | bytearray | memoryview | io.IOBase):
         if isinstance(audio, str | Path):
             name, audio = repr(str(audio)), user_path(audio)
-        audio, sample_rate = decode(audio if isinstance(audio, Path) else _bytes(audio))
+        audio, sample_rate = decode(
+            audio if isinstance(audio, Path) else audio.read() if isinstance(audio, io.IOBase) else bytes(audio)
+        )
     else:
         audio = as_float(audio)
         check_rate(sample_rate, "arrays and tensors" if sample_rate is None else "The sample rate")
@@ -142,10 +144,6 @@ def read_sound(
     if not audio.size or not math.isfinite(peak := float(np.abs(audio).max())) or not peak:
         raise ValueError(f"{name} is {'silent' if audio.size else 'too short'}.")
     return torch.from_numpy(np.ascontiguousarray(audio[start_of_sound(audio) :]))
-
-
-def _bytes(source: bytes | bytearray | memoryview | io.IOBase) -> bytes:
-    return source.read() if isinstance(source, io.IOBase) else bytes(source)
 
 
 def write_sound(path: str | Path, audio: np.ndarray, sample_rate: int, *, subtype: str = "PCM_16") -> None:

@@ -61,7 +61,7 @@ class MixtureExplorer(Room):
             self.n, self.seed = n, seed
             self.chosen_networks = tuple(self.networks.names)
         self.notes: NoteLibrary | None = None
-        self.observe(self._draw_again, ["instruments", "dynamics", "lowest", "highest", "n", "seed"])
+        self.observe(lambda change: self.draw(), ["instruments", "dynamics", "lowest", "highest", "n", "seed"])
         self.observe(self._refresh, ["placed", "chosen_networks"])
         self._use(library if isinstance(library, NoteLibrary) else load_library(library))
         self.observe(self._load, "library")
@@ -142,9 +142,6 @@ class MixtureExplorer(Room):
         except BaseException:
             self.library = self.notes.name
             raise
-
-    def _draw_again(self, change: dict) -> None:
-        self.draw()
 
     # ---- The page ----------------------------------------------------------------------------------------------------
 

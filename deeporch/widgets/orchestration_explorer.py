@@ -209,8 +209,12 @@ class OrchestrationExplorer(Room):
         summary = self.notes.summary()
         self._chips = Chips(summary["name"].to_dict(), label="Orchestra:")
         each = Slider(description="Players of each", min=1, max=4, value=1)
+
+        def seat(change: object) -> None:
+            self.orchestra = tuple(name for name in self._chips.value for _ in range(int(each.value)))
+
         for control in (self._chips, each):
-            control.observe(lambda change: self._seat(int(each.value)), "value")
+            control.observe(seat, "value")
         self.observe(self._show_orchestra, "orchestra")
         families = {f: tuple(summary.index[summary["family"] == f]) for f in summary["family"].unique()}
         section = choice("Section", [("everyone", tuple(summary.index)), *families.items()])
@@ -278,9 +282,6 @@ class OrchestrationExplorer(Room):
                 except soundfile.LibsndfileError:
                     raise ValueError(f"{file['name']!r} cannot be read: give {SOUNDS}.") from None
                 self.load(sound, rate)
-
-    def _seat(self, each: int) -> None:
-        self.orchestra = tuple(name for name in self._chips.value for _ in range(each))
 
     def _show_orchestra(self, change: dict) -> None:
         if set(self._chips.value) != set(self.orchestra) & set(self._chips.buttons):

@@ -155,14 +155,14 @@ def test_a_network_overfits_64_mixtures(tiny_library):
     mel = Mel(n_mels=48, frames=24, scale="log")
     data = Mixtures(tiny_library, classes, n=2, size=64, samples=mel.samples)
     model = build("cnn", classes, features=mel, channels=(8, 16), last=16, hidden=128, dropout=0.0)
-    began = time.perf_counter()
+    began = time.process_time()
     history = fit(model, data, data, epochs=60, lr=3e-3, device="cpu", callback=learned)
     scores = evaluate(model, data, device="cpu")
     assert scores.top_n_recall == 1.0
     assert scores.exact_match == 1.0
     assert history.table["valid_recall"].iloc[-1] == 1.0
     assert history.table["train_loss"].iloc[-1] < 0.5 * history.table["train_loss"][0]
-    assert time.perf_counter() - began < 60
+    assert time.process_time() - began < 60, "the processor's seconds: others run beside"
 
 
 def learned(state):
