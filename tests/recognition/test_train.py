@@ -91,3 +91,28 @@ def test_two_libraries_are_trained_on_together(cache, tiny_library, monkeypatch)
     with pytest.raises(ZeroDivisionError):
         cli.main(["train", "--library", "soundfont", "--also", "philharmonia"])
     assert (len(seen[0]), seen[0].name) == (2 * len(tiny_library), "tiny + tiny")
+
+
+def test_several_libraries_are_trained_on_and_one_that_was_left_out_calibrates(
+    cache, tiny_library, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(train, "load_library", lambda *_, **__: tiny_library.select(pitch_range=("C4", "D#4")))
+    path = tmp_path / "many.safetensors"
+    sizes = "channels=4,hidden=6,width=8,blocks=1"
+    command = ["train", "--libraries", "one=soundfont", "two=sol:somewhere", "--leave-out", "two", "--minutes", "0.02"]
+    command += ["--recolour", "versions=1", "--network", sizes, "--folder", str(tmp_path), "--checkpoint", str(path)]
+    assert cli.main(command) == 0
+    assert "instrument_calibration_error" in capsys.readouterr().out
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["data"] == {"libraries": ["one"], "notes": 72}
+    assert card["training"]["mixtures"] % 32 == 0
+    assert card["unknown_n"]["instrument_calibration_error"] <= 1
+    recognizer = Recognizer.load(path)
+    assert recognizer.parts == card["parts"]
+    assert set(recognizer.parts) == {"pitch", "instrument"}
+    assert recognizer.calibration.to_dict() == card["calibration"]
+    assert (tmp_path / "state.safetensors").is_file()
+    assert cli.main([*command, "--start", str(path)]) == 0, "its time is up: it is calibrated again"
+    assert json.loads(path.with_suffix(".json").read_text())["training"]["mixtures"] == card["training"]["mixtures"]
+    assert cli.main(["train", "--libraries", "one=soundfont", "--leave-out", "three"]) == 2
+    assert "Unknown library 'three'" in capsys.readouterr().err
