@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from deeporch.plots.tables import MODELS
 
 import deeporch as do
 from deeporch.features.augment import SpecAugment
-from deeporch.plots.tables import MODELS
 from deeporch.results import load_results
 
 EXPERIMENT = "study_size"
