@@ -77,6 +77,7 @@ def _run_options(add: Callable) -> None:
     add("--grid", nargs="+", metavar="NAME=VALUE,…", help="run every combination, many at a time: SEED=0,1 SIZES=2,3")
     add("--workers", type=int, metavar="W", help="of a grid on this machine (default: one a GPU, or a core)")
     add("--scheduler", metavar="tcp://…", help="run the grid on the workers of this Dask scheduler")
+    add("--repeat", metavar="RUN", help="a run folder: run the same again, and say which numbers differ")
     add("--tensorboard", metavar="DIR", help="write the curves of all trainings there, live: tensorboard --logdir DIR")
     add("--list", action="store_true", help="show the notebooks and their parameters, and run nothing")
     add("--folder", default="notebooks", metavar="DIR", help="where the notebooks and their profiles/ are")
@@ -84,7 +85,8 @@ def _run_options(add: Callable) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     _track(options.tensorboard)
-    return import_module(f"{__package__}.runner.{'grid' if options.grid else 'run'}").command(options)
+    what = "grid" if options.grid else "repeat" if options.repeat else "run"
+    return import_module(f"{__package__}.runner.{what}").command(options)
 
 
 # ---- train: a recognizer ---------------------------------------------------------------------------------------------
