@@ -15,7 +15,7 @@ from ..util.checks import check_choice
 from .spectra import EDGES, Bands, Resolutions, Spectrum
 
 SAMPLE_RATE = 44_100
-FLOOR = 1e-6  # of decibel distances: −60 dB below the loudest band
+FLOOR, DEEP = 1e-6, 1e-8  # of decibel distances: −60 dB below the loudest band; of `combined` −80
 TINY = 1e-20
 DEFAULT = "combined"
 LEVEL = 20.0  # decibels that count as much in `combined` as two spectra which have nothing in common
@@ -72,10 +72,10 @@ def cosine(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
     return angle(*(x.clamp(min=0).sqrt().flatten(-2) for x in (target, sounds)))
 
 
-def decibels(energy: torch.Tensor) -> torch.Tensor:
-    """Return levels in dB below the loudest of all slots and bands, none lower than −60."""
+def decibels(energy: torch.Tensor, floor: float = FLOOR) -> torch.Tensor:
+    """Return levels in dB below the loudest of all slots and bands, none lower than the floor."""
     top = energy.amax((-2, -1), keepdim=True).clamp(min=TINY)
-    return (energy / top).clamp(min=FLOOR).log10().mul(10)
+    return (energy / top).clamp(min=floor).log10().mul(10)
 
 
 def log_spectral(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
@@ -83,9 +83,9 @@ def log_spectral(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
     return (decibels(target) - decibels(sounds)).square().mean((-2, -1)).sqrt()
 
 
-def level_difference(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
+def level_difference(target: torch.Tensor, sounds: torch.Tensor, floor: float = FLOOR) -> torch.Tensor:
     """Return the mean absolute difference of the levels, in dB."""
-    return (decibels(target) - decibels(sounds)).abs().mean((-2, -1))
+    return (decibels(target, floor) - decibels(sounds, floor)).abs().mean((-2, -1))
 
 
 def framewise(target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
@@ -126,6 +126,15 @@ def attack_and_rest(energy: torch.Tensor) -> torch.Tensor:
     return torch.stack([part.sum(-2) for part in energy.tensor_split((1,), dim=-2) if part.shape[-2]], -2)
 
 
+def partials_and_colour(energy: torch.Tensor) -> torch.Tensor:
+    """Return the attack and the rest of the fine bands, and beside them the first second and the rest of the others."""
+    fine, colour = energy[..., :_WIDE], energy[..., _WIDE:]
+    fine = torch.nn.functional.pad(fine, (0, 0, 0, max(0, 2 - fine.shape[-2])))  # a rest, if only of silence
+    second = EDGES.index(1.0)
+    colour = torch.stack([colour[..., :second, :].sum(-2), colour[..., second:, :].sum(-2)], -2)
+    return torch.cat([attack_and_rest(fine), colour], -1)
+
+
 def whole(energy: torch.Tensor) -> torch.Tensor:
     """Return the energy of the whole sound, [..., 1, bands]."""
     return energy.sum(-2, keepdim=True)
@@ -142,16 +151,16 @@ def roughly(compare: Compare) -> tuple[tuple[int, Compare], ...]:
 
 
 def combined(target: torch.Tensor, sounds: torch.Tensor, *, bands: int, group: int = GROUP) -> torch.Tensor:
-    """Return angle between what stands out + angle between loudness spectra + mean level difference / 20 dB."""
+    """Return angle between what stands out + angle between loudnesses + mean level difference / 20 dB, first second."""
     (fine, colour), (fines, colours) = (x.tensor_split((bands,), -1) for x in (target, sounds))
     loudness = angle(*(relief(x, group=1, roots=2, around=False) for x in (colour, colours)))
-    return partials(fine, fines, group=group) + loudness + level_difference(colour, colours) / LEVEL
+    level = level_difference(colour[..., :1, :], colours[..., :1, :], DEEP)
+    return partials(fine, fines, group=group) + loudness + level / LEVEL
 
 
 _EXCESS, _MISSING = partial(asymmetric, missing=0.5, excess=10.0), partial(asymmetric, missing=10.0, excess=0.5)
-_BOTH = Resolutions((Bands(), Bands("mel", count=64, n_fft=4096, hop=1024)))
-_WIDE = _BOTH.parts[0].filters.shape[0]
 _LOG, _MEL = Bands(), Bands("mel", n_fft=2048, hop=1024)
+_BOTH, _WIDE = Resolutions((_LOG, _MEL)), _LOG.filters.shape[0]
 DISTANCES: dict[str, Distance] = {
     each.name: each
     for each in (
@@ -159,7 +168,7 @@ DISTANCES: dict[str, Distance] = {
             DEFAULT,
             _BOTH,
             partial(combined, bands=_WIDE),
-            attack_and_rest,
+            partials_and_colour,
             0.01,
             "what stands out, loudness and level (default)",
             (

@@ -76,7 +76,8 @@ class Bands:
         padded = torch.nn.functional.pad(audio, (self.n_fft // 2, self.n_fft // 2))
         spectra = torch.stft(padded, self.n_fft, self.hop, window=window, center=False, return_complex=True)
         weights = slot_weights(spectra.shape[2], self.hop / self.sample_rate, seconds) / window.square().sum()
-        power = torch.einsum("bkf,sf->kbs", spectra.abs().square(), weights)
+        power = spectra.real.square() + spectra.imag.square()
+        power = torch.einsum("bkf,sf->kbs", power, weights)
         energy = self.filters @ power.flatten(1).numpy()
         return torch.from_numpy(energy).view(-1, *power.shape[1:]).permute(1, 2, 0)
 

@@ -8,6 +8,7 @@ import librosa
 import numpy as np
 import pandas as pd
 import torch
+from scipy.signal import find_peaks
 
 from deeporch.notes.library import NoteLibrary
 from deeporch.orchestration.orchestra import SHORTEST, as_it_sounds, parse_orchestra
@@ -19,17 +20,19 @@ RATE = 44_100
 FLOOR = 1e-8  # of mel bands: −80 dB below the loudest
 FRAME = 2205  # samples (50 ms) of the level
 SILENT = 1e-3  # of the loudest frame's level
-MEASURES = ("log-mel", "MFCC", "centroid", "flatness", "level")
+PARTIALS, FAINT = 60, 0.01  # of the roughness: so many at most, none fainter beside the strongest
+MEASURES = ("log-mel", "MFCC", "centroid", "flatness", "level", "roughness")
 
 
 def describe(sound: np.ndarray) -> dict[str, np.ndarray]:
     """Return what the measures compare of a sound [samples] at 44.1 kHz; all but the level of its first second.
 
     log10 of 128 mel bands, averaged and relative to the loudest; 19 MFCC; the centroid in semitones; the spectral
-    flatness and the level of each 50 ms in dB.
+    flatness and the level of each 50 ms in dB; the roughness.
     """
     sound = np.asarray(sound, dtype=np.float32) / max(float(np.abs(sound).max()), 1e-9)
     first = np.pad(sound[:RATE], (0, max(0, RATE - len(sound))))
+    first[-FRAME:] *= np.linspace(1, 0, FRAME, dtype=np.float32)  # a sudden end has energy in all bands
     power = np.abs(librosa.stft(first, n_fft=2048, hop_length=512)) ** 2
     mel = librosa.feature.melspectrogram(S=power, sr=RATE, n_mels=128)
     mean, hertz = power.mean(1), librosa.fft_frequencies(sr=RATE, n_fft=2048)
@@ -41,7 +44,22 @@ def describe(sound: np.ndarray) -> dict[str, np.ndarray]:
         "centroid": np.array(12 * np.log2((mean @ hertz) / mean.sum())),
         "flatness": np.array(10 * np.log10(np.exp(np.log(mean + 1e-10).mean()) / mean.mean())),
         "level": 20 * np.log10(np.maximum(frames / frames.max(), SILENT)),
+        "roughness": np.array(roughness(first)),
     }
+
+
+def roughness(sound: np.ndarray) -> float:
+    """Return the roughness of a sound's strongest partials, of amplitudes beside the strongest (Vassilakis 2001)."""
+    hertz = librosa.fft_frequencies(sr=RATE, n_fft=8192)
+    spectrum = np.abs(librosa.stft(sound, n_fft=8192, hop_length=4096)).mean(1)
+    peaks, _ = find_peaks(spectrum, height=FAINT * spectrum.max())
+    peaks = peaks[spectrum[peaks].argsort()[::-1][:PARTIALS]]
+    one, other = np.triu_indices(len(peaks), 1)
+    loud, soft = (spectrum[peaks[each]] / spectrum.max() for each in (one, other))
+    apart = np.abs(hertz[peaks[one]] - hertz[peaks[other]])
+    scaled = 0.24 * apart / (0.0207 * np.minimum(hertz[peaks[one]], hertz[peaks[other]]) + 18.96)
+    beating = np.exp(-3.5 * scaled) - np.exp(-5.75 * scaled)
+    return float(((loud * soft) ** 0.1 * 0.5 * (2 * soft / (loud + soft)) ** 3.11 * beating).sum())
 
 
 def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:

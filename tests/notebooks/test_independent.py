@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from experiments.independent import MEASURES, RATE, apart, compare, describe, verdict
+from experiments.independent import MEASURES, RATE, apart, compare, describe, roughness, verdict
 
 
 def tone(hertz, seconds=1.5):
@@ -23,15 +23,23 @@ def test_measures_are_zero_of_the_same_and_know_pitch_noise_and_level():
     assert apart(one, fading)["level"] == pytest.approx(15, abs=1)
 
 
+def test_roughness_is_vassilakis_of_two_tones_and_none_far_apart():
+    s = 0.24 * 30 / (0.0207 * 440 + 18.96)
+    expected = 0.5**0.1 * 0.5 * (2 * 0.5 / 1.5) ** 3.11 * (np.exp(-3.5 * s) - np.exp(-5.75 * s))
+    assert roughness(tone(440.0) + 0.5 * tone(470.0)) == pytest.approx(expected, rel=0.1)  # up to a bin of 5 Hz
+    assert roughness(tone(440.0) + 0.5 * tone(1470.0)) < 0.01 * expected
+    assert roughness(tone(440.0)) == 0
+
+
 def test_ours_and_the_best_single_note_are_compared(tiny_library, cache):
     rows = [0, 100]
     chord = tiny_library.audio[rows].float().sum(0)[:RATE]
     single = tiny_library.sound(100).float()[: round(0.6 * RATE)]
     found = compare({"chord": chord, "note": single}, tiny_library, "Fl Ob ClBb Hn Vn Vc", evaluations=1500)
-    assert found["target"].tolist() == ["chord"] * 5 + ["note"] * 5
+    assert found["target"].tolist() == ["chord"] * 6 + ["note"] * 6
     assert (found.loc[found["target"] == "chord", "ours"] < found.loc[found["target"] == "chord", "single"]).sum() >= 3
     counts = verdict(found)
-    assert counts["targets"].tolist() == [2] * 5
+    assert counts["targets"].tolist() == [2] * 6
     assert list(counts.index) == list(MEASURES)
 
 

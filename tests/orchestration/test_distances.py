@@ -61,8 +61,8 @@ def slow_bands(sound, bands):
     return energy
 
 
-def slow_decibels(energy):
-    return np.maximum(10 * np.log10(np.maximum(energy, 1e-30) / energy.max()), -60)
+def slow_decibels(energy, floor=-60):
+    return np.maximum(10 * np.log10(np.maximum(energy, 1e-30) / energy.max()), floor)
 
 
 @pytest.mark.parametrize(
@@ -145,18 +145,19 @@ def test_several_resolutions_are_the_weighted_mean_of_each(sounds):
         assert found == pytest.approx(np.average(angles, weights=(1, 0.5, 1)), rel=2e-3)
 
 
-def test_the_default_is_partials_loudness_and_level(sounds):
+@pytest.mark.parametrize("seconds", [0.8, 1.4])  # with a rest after the first second, and without
+def test_the_default_is_partials_loudness_and_level(sounds, seconds):
     measure = DISTANCES["combined"]
-    target, *candidates = padded(*sounds)
+    target, *candidates = (np.resize(x, round(seconds * RATE)) for x in padded(*sounds))
     for sound in candidates:
         (fine, colour), (fines, colours) = (
             [slow_bands(x, part) for part in measure.energy.parts] for x in (target, sound)
         )
-        colour, colours = (np.stack([x[:1].sum(0), x[1:].sum(0)]) for x in (colour, colours))  # attack and rest
+        colour, colours = (np.stack([x[:6].sum(0), x[6:].sum(0)]) for x in (colour, colours))  # first second and rest
         t, s = colour.ravel() ** 0.25, colours.ravel() ** 0.25
         loudness = 1 - (t @ s) / np.sqrt((t @ t) * (s @ s))
-        level = np.mean(np.abs(slow_decibels(colour) - slow_decibels(colours)))
-        found = float(measure(sounds[0], torch.from_numpy(sound)[None].float())[0])
+        level = np.mean(np.abs(slow_decibels(colour[0], -80) - slow_decibels(colours[0], -80)))
+        found = float(measure(torch.from_numpy(target).float(), torch.from_numpy(sound)[None].float())[0])
         assert found == pytest.approx(reference_partials(fine, fines) + loudness + level / 20, rel=2e-3)
 
 
