@@ -16,7 +16,7 @@ from ..notes.library import NoteLibrary
 from ..util.checks import check_range
 from ..util.environment import pick_device
 from ..util.progress import progress as progress_of
-from .distances import DEFAULT, Distance, get_distance
+from .distances import DEFAULT, DISTANCES, Distance, get_distance
 from .orchestra import ORCHESTRA, as_it_sounds, candidates, fix, note_filters, parse_orchestra
 from .search.local_search import explore
 from .search.prior import propose
@@ -26,12 +26,14 @@ from .search.rendered import search
 from .search.state import Budget, Progress, SearchState
 from .selection import choose, pick, rendered_solutions, single_notes
 from .solution import Solution, SolutionNote
+from .spectra import LONGEST
 from .target import cents_off, find_partials, find_segments, read_target
 
 if TYPE_CHECKING:
     from ..recognition.recognizer import Recognizer
 
 EARNED = 0.025  # by which share each note must bring the sound nearer; a search goes on with more notes for less
+ALONE = 0.05  # by the default distance: a recording that is so near is the whole target, its attack no change
 CLEAR = 0.05  # of the strongest partial: what is weaker is not tuned to
 
 
@@ -150,6 +152,8 @@ def orchestrate(
     budget = Budget(evaluations, seconds, stop=stop, progress=progress)
     sound = read_target(target, sample_rate, notes.sample_rate)
     spans = find_segments(sound, notes.sample_rate, segments)
+    if segments == "auto" and len(spans) > 1 and _is_one_note(sound, notes, players):
+        spans = find_segments(sound, notes.sample_rate, "one")
     limits = {"note_cost": note_cost, "fewest": min_notes, "most": max_notes, "device": compared_on}
     options = {"pitch_range": pitch_range, "pitches": pitches, "dynamics": dynamics, "techniques": techniques}
     problems: list[SearchProblem] = []
@@ -187,6 +191,13 @@ def orchestrate(
     (single,) = rendered_solutions([single_notes(states, spans)], *rest)
     rendered = rendered_solutions(found, *rest, title=title)
     return [replace(each, single=single.distance) for each in pick(rendered, solutions, diversity)]
+
+
+def _is_one_note(sound: torch.Tensor, notes: NoteLibrary, players: Sequence[str]) -> bool:
+    """Return whether a single recording is nearly the whole sound."""
+    rows, seconds = candidates(notes, players, note_filters(notes)), len(sound) / notes.sample_rate
+    problem = SearchProblem(sound, notes, rows, DISTANCES[DEFAULT], seconds)
+    return seconds <= LONGEST and float(SearchState(problem).alone().min()) < ALONE
 
 
 def _check_options(

@@ -14,7 +14,7 @@ from deeporch.orchestration.orchestra import as_it_sounds
 from deeporch.orchestration.orchestrate import EARNED, orchestrate
 from deeporch.orchestration.selection import counted
 from deeporch.orchestration.solution import SolutionNote
-from deeporch.orchestration.target import cents_off, find_partials
+from deeporch.orchestration.target import cents_off, find_partials, find_segments
 
 RATE = 44_100
 ORCHESTRA = "Fl Ob ClBb Hn Vn Vc"
@@ -120,6 +120,19 @@ def test_a_target_that_changes_is_orchestrated_segment_by_segment(tiny_library, 
     horn = [(note.pitch, round(note.onset, 2)) for note in best.notes if note.instrument == "Hn"]
     assert horn == [("C4", 0.0), ("A#4", 0.5)]
     assert {note.pitch for note in best.notes if note.instrument == "Fl"} == {"E4"}
+
+
+def test_a_recording_of_the_library_is_one_note_though_its_attack_seems_a_change(tiny_library, cache, monkeypatch):
+    def halves(sound, rate, how):
+        return find_segments(sound, rate, [0.4] if how == "auto" else how)
+
+    monkeypatch.setattr("deeporch.orchestration.orchestrate.find_segments", halves)
+    one, other = (tiny_library.sound(row(tiny_library, "Vn", pitch)).float() for pitch in ("E4", "A#4"))
+    options = {"sample_rate": RATE, "evaluations": 500, "solutions": 1}
+    (best,) = orchestrate(one, tiny_library, ORCHESTRA, **options)
+    assert [(note.instrument, note.pitch, note.onset) for note in best.notes] == [("Vn", "E4", 0.0)]
+    (best,) = orchestrate(torch.cat([one[: int(0.4 * RATE)], other]), tiny_library, ORCHESTRA, **options)
+    assert len({note.onset for note in best.notes}) == 2
 
 
 def test_silent_or_broken_targets_are_told_apart(tiny_library, cache, tmp_path):
