@@ -93,18 +93,11 @@ def versions() -> dict[str, str]:
 
 
 def run_job(name: str, job: Job, source: str, expected: dict[str, str], gpus: int) -> dict[str, Any]:
-    """Run one job on the worker at hand; return its executed notebook and how it went."""
+    """Run one job on the worker at hand; return its executed notebook and how it went, or why it may not run here."""
     worker = get_worker()
     path = job.path if job.path.is_file() else _ROOT / "notebooks" / job.path.name
-    mine = versions() if expected else {}
-    for what in expected:
-        if mine.get(what) and mine[what] != expected[what]:
-            raise ValueError(
-                f"Worker {worker.address} has {what} {mine[what]}, and this machine {expected[what]}: "
-                "bring both to the same revision and `make setup`."
-            )
-    if not path.is_file() or source_hash(path) != source:
-        raise ValueError(f"Worker {worker.address} has another {path.name} than this machine: copy it there.")
+    if refused := _check_worker(worker.address, path, source, expected):
+        return {"refused": refused}  # not raised: an exception's traceback cannot always be brought over
     if gpus:  # a cluster of this machine: its workers are numbered
         os.environ["CUDA_VISIBLE_DEVICES"] = str(int(worker.name) % gpus)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the bar tells how far the grid is
@@ -113,6 +106,20 @@ def run_job(name: str, job: Job, source: str, expected: dict[str, str], gpus: in
         notebook = executed.read_text(encoding="utf-8") if executed.is_file() else ""
     where = f"{socket.gethostname()} {worker.name}"
     return {"notebook": notebook, "seconds": result.seconds, "worker": where, "error": result.error or ""}
+
+
+def _check_worker(address: str, path: Path, source: str, expected: dict[str, str]) -> str:
+    """Return in a sentence why a worker may not run a notebook: other versions, another file; empty if it may."""
+    mine = versions() if expected else {}
+    for what in expected:
+        if mine.get(what) and mine[what] != expected[what]:
+            return (
+                f"Worker {address} has {what} {mine[what]}, and this machine {expected[what]}: "
+                "bring both to the same revision and `make setup`."
+            )
+    if not path.is_file() or source_hash(path) != source:
+        return f"Worker {address} has another {path.name} than this machine: copy it there."
+    return ""
 
 
 # ---- On this machine -------------------------------------------------------------------------------------------------
@@ -162,6 +169,8 @@ def run_grid(jobs: dict[str, Job], folder: Path, client: Client, *, local: bool)
                 raise OSError(f"The scheduler was lost; the same command with --out {folder} goes on.") from None
             except (ImportError, AttributeError) as error:  # what is not there cannot be unpickled
                 raise ValueError(f"A worker has no deeporch of this version ({error}): `make setup` there.") from None
+            if "refused" in answer:
+                raise ValueError(answer["refused"])
             if answer["error"]:
                 failures[name] = answer["error"]
                 bar.write(f"FAILED {name}: {answer['error']}")

@@ -213,7 +213,10 @@ class _Fit:
                     raise
             torch.cuda.empty_cache()
             self.parts *= 2
-            tqdm.write(f"Memory is full: batches are learned in {self.parts} parts from now on.", sys.stderr)
+            tqdm.write(
+                f"Memory is full: batches of {self.batch_size} are learned in {self.parts} parts from now on.",
+                sys.stderr,
+            )
 
     def _learn_batch(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return a batch's summed loss, its notes that were right, and its notes."""

@@ -67,15 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     device = describe_device(pick_device(options.device))
     try:
-        models = {Path(path).stem: find_checkpoint(path) for path in options.checkpoints}
+        paths = {Path(path).stem: find_checkpoint(path) for path in options.checkpoints}
+        models = {name: (load_checkpoint(path), read_card(path)) for name, path in paths.items()}
         libraries = {text.partition("=")[0]: load(text, options.pitches) for text in options.on}
         results = Results(EXPERIMENT, data="", profile="", device=device)
         if options.figures and (ROOT / "figures" / f"{EXPERIMENT}.csv").is_file():
             old = load_results(EXPERIMENT)
             again = old["setting"].isin(models) & old["split"].str.split(",").str[0].isin(libraries)
             results.parts.append(old[~again])
-        for name, path in models.items():
-            model, card = load_checkpoint(path), read_card(path)
+        for name, (model, card) in models.items():
             for library, notes in libraries.items():
                 sets = {library: score_on(model, notes, size=options.test, device=options.device)}
                 if options.audit:
