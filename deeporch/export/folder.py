@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from ..orchestration.solution import Solution
 
 FILES = {
-    "json": "solution.json", "connection": "connection.txt", "musicxml": "score.musicxml", "midi": "score.mid",
+    "json": "solution.json", "connection": "connection.txt", "musicxml": "score.musicxml", "parts": "parts",
+    "midi": "score.mid",
     "svg": "score.svg", "pdf": "score.pdf", "bach": "bach_roll.txt", "reaper": "reaper.rpp",
 }  # fmt: skip
-TIMED = ("musicxml", "midi", "svg", "pdf", "reaper")  # what has a tempo
+TIMED = ("musicxml", "parts", "midi", "svg", "pdf", "reaper")  # what has a tempo
 HEADS = ("player", "plays", "pitch", "cents", "dynamic", "from / s", "to / s", "technique")
 STYLE = """:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;
 padding:0 1rem}audio{width:100%}img{max-width:100%;max-height:60rem;background:#fff}table{border-collapse:collapse}

@@ -38,11 +38,20 @@ def to_musicxml(solution: Solution, path: str | Path, *, tempo: float | None = N
     return Path(path)
 
 
-def musicxml(solution: Solution, *, tempo: float | None = None) -> bytes:
-    """Return a solution as a score in MusicXML 4."""
+def to_parts(solution: Solution, folder: str | Path, *, tempo: float | None = None) -> Path:
+    """Write into a folder the part of each player who plays, with the tempo and the bars of the score."""
+    for staff in staves(solution, *tempo_and_grid(solution, tempo)):
+        with writing_to(Path(folder) / f"{staff.name.replace(' / ', '-')}.musicxml") as temporary:
+            temporary.write_bytes(musicxml(solution, tempo=tempo, player=staff.player))
+    return Path(folder)
+
+
+def musicxml(solution: Solution, *, tempo: float | None = None, player: int | None = None) -> bytes:
+    """Return a solution, or one player's part of it, as a score in MusicXML 4."""
     tempo, grid = tempo_and_grid(solution, tempo)
     parts = staves(solution, tempo, grid)
     bars = max(1, math.ceil(max((event.end for staff in parts for event in staff.events), default=1) / (BEATS * grid)))
+    parts = [staff for staff in parts if player in (None, staff.player)]
     root = Element("score-partwise", version="4.0")
     _add(_add(root, "work"), "work-title", solution.title or "Orchestration")
     _add(_add(_add(root, "identification"), "encoding"), "software", "deeporch")

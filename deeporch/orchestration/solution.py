@@ -16,7 +16,7 @@ import soxr
 
 from ..export.engraving import to_pdf, to_svg
 from ..export.midi import to_midi
-from ..export.musicxml import to_musicxml
+from ..export.musicxml import to_musicxml, to_parts
 from ..export.saved import to_connection, to_json
 from ..export.sessions import to_bach, to_reaper
 from ..export.wav import to_wav
@@ -239,6 +239,10 @@ class Solution:
     def to_musicxml(self, path: str | Path, *, tempo: float | None = None) -> Path:
         """Write a score, one part a player; see `deeporch.export.musicxml`."""
         return to_musicxml(self, path, tempo=tempo)
+
+    def to_parts(self, folder: str | Path, *, tempo: float | None = None) -> Path:
+        """Write the part of each player into a folder; see `deeporch.export.musicxml`."""
+        return to_parts(self, folder, tempo=tempo)
 
     def to_midi(self, path: str | Path, *, tempo: float | None = None) -> Path:
         """Write a MIDI file, one track a player and instrument; see `deeporch.export.midi`."""

@@ -290,6 +290,20 @@ def test_the_same_solution_gives_the_same_bytes_and_music21_reads_it(library, tm
     assert sounding == [[(0.5, 5, 69)], [(0, 1, 60)]]
 
 
+def test_each_player_has_a_part_as_long_as_the_score(library, schema, tmp_path):
+    events = ((0, "Fl", "C4", "ff", 0, 1), (1, "Fl", "A4", "ff", 0.5, 6), (2, "Hn", "C4", "ff", 2, 1))
+    solution = play(library, *events, orchestra="Fl Fl Hn ClBb", seconds=7.0)
+    files = sorted(solution.to_parts(tmp_path / "parts", tempo=90).iterdir())
+    assert [file.name for file in files] == ["Flute 1.musicxml", "Flute 2.musicxml", "Horn.musicxml"]
+    score = {name: rest for name, *rest in parts(musicxml(solution, tempo=90))}
+    for file in files:
+        schema.assertValid(etree.fromstring(file.read_bytes()))
+        ((name, *rest),) = parts(file.read_bytes())
+        assert file.stem == name
+        assert "<per-minute>90<" in file.read_text()
+        assert rest == score[name]
+
+
 def test_tempo_out_of_range(library):
     with pytest.raises(ValueError, match=r"tempo must lie between 20 and 400, but is 5\."):
         musicxml(play(library, orchestra="Fl"), tempo=5)
