@@ -93,19 +93,28 @@ def versions() -> dict[str, str]:
 
 
 def run_job(name: str, job: Job, source: str, expected: dict[str, str], gpus: int) -> dict[str, Any]:
-    """Run one job on the worker at hand; return its executed notebook and how it went, or why it may not run here."""
+    """Run one job on the worker at hand; return its executed notebook and how it went, or why it may not run here.
+
+    Nothing is raised: a traceback cannot always be brought over, and then Dask waits for ever.
+    """
     worker = get_worker()
+    where = f"{socket.gethostname()} {worker.name}"
     path = job.path if job.path.is_file() else _ROOT / "notebooks" / job.path.name
-    if refused := _check_worker(worker.address, path, source, expected):
-        return {"refused": refused}  # not raised: an exception's traceback cannot always be brought over
+    try:
+        refused = _check_worker(worker.address, path, source, expected)
+        return {"refused": refused} if refused else _run_here(name, replace(job, path=path), gpus) | {"worker": where}
+    except Exception as error:
+        return {"notebook": "", "seconds": 0.0, "worker": where, "error": f"{type(error).__name__}: {error}"}
+
+
+def _run_here(name: str, job: Job, gpus: int) -> dict[str, Any]:
     if gpus:  # a cluster of this machine: its workers are numbered
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(int(worker.name) % gpus)
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(int(get_worker().name) % gpus)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the bar tells how far the grid is
-        result = execute(replace(job, path=path), Path(folder), name)
+        result = execute(job, Path(folder), name)
         executed = Path(folder, f"{job.name}.ipynb")
         notebook = executed.read_text(encoding="utf-8") if executed.is_file() else ""
-    where = f"{socket.gethostname()} {worker.name}"
-    return {"notebook": notebook, "seconds": result.seconds, "worker": where, "error": result.error or ""}
+    return {"notebook": notebook, "seconds": result.seconds, "error": result.error or ""}
 
 
 def _check_worker(address: str, path: Path, source: str, expected: dict[str, str]) -> str:

@@ -146,9 +146,9 @@ def test_a_grid_is_complete_and_equal_to_the_serial_run_when_a_worker_is_killed(
 @pytest.mark.slow
 def test_a_local_grid_that_was_stopped_goes_on_without_repeating(study, tmp_path, start):
     out, log = tmp_path / "out", tmp_path / "log"
-    line = command(study, "00", "--grid", "N=2,3,5", "SEED=0,1", "--workers", 1, "--out", out, "-p", f"LOG={log}")
+    line = command(study, "00", "--grid", "N=2,3", "SEED=0,1", "--workers", 1, "--out", out, "-p", f"LOG={log}")
     run = start(*line, "-p", "WAIT=0.3")
-    until(lambda: len(list(out.glob("jobs/*.json"))) >= 2 or run.poll() is not None)
+    until(lambda: len(list(out.glob("jobs/*.json"))) >= 1 or run.poll() is not None)
     run.send_signal(signal.SIGTERM)
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 130, output
@@ -156,16 +156,16 @@ def test_a_local_grid_that_was_stopped_goes_on_without_repeating(study, tmp_path
     assert "Traceback" not in output
     assert "Dashboard: http://" in output
     kept = {path.name: path.stat().st_mtime_ns for path in out.glob("jobs/*.json")}
-    assert 2 <= len(kept) < 6
+    assert 1 <= len(kept) < 4
     half = pd.read_csv(out / "grid.csv")
-    assert len(half) >= 3 * 2
+    assert len(half) >= 3 * len(kept)
     run = start(*line, "-p", "WAIT=0.3")
     output, _ = run.communicate(timeout=250)
     assert run.returncode == 0, output
     assert {name: (out / "jobs" / name).stat().st_mtime_ns for name in kept} == kept
     whole = pd.read_csv(out / "grid.csv")
     assert list(whole[whole["name"] == "recall"]["value"].astype(float)) == pytest.approx(
-        [3 / n + seed / 100 for n in (2, 3, 5) for seed in (0, 1)]
+        [3 / n + seed / 100 for n in (2, 3) for seed in (0, 1)]
     )
 
 
@@ -187,8 +187,10 @@ def test_a_job_that_fails_is_named_and_tried_again_next_time(study, tmp_path, ca
 @pytest.mark.slow
 def test_a_worker_of_another_version_is_one_sentence(study, tmp_path, start, capsys):
     old = tmp_path / "old.py"
-    old.write_text("from deeporch.runner import grid\nreal = grid.versions\n")
-    old.write_text(old.read_text() + "grid.versions = lambda: real() | {'torch': '1.0.0'}\n")
+    old.write_text(  # a worker may load it twice
+        "from deeporch.runner import grid\ngrid.real = getattr(grid, 'real', grid.versions)\n"
+        "grid.versions = lambda: grid.real() | {'torch': '1.0.0'}\n"
+    )
     address = scheduler_of(start, tmp_path)
     worker_of(start, address, tmp_path, "--preload", old)
     line = ["run", "--folder", str(study), "--grid", "N=2,3", "--scheduler", address, "--out", str(tmp_path / "out")]
