@@ -17,6 +17,7 @@ from deeporch.metrics import (
     kinds_of_error,
     mistakes,
     per_instrument,
+    reliability,
     score,
     study_form,
     top_n,
@@ -181,11 +182,19 @@ def test_families_that_are_mistaken_for_one_another():
 
 def test_kinds_of_error():
     cases = [("Fl", "Ob", 0), ("Fl", "Fl", -12), ("Fl", "Ob", 24), ("Fl", "Fl", 1), ("Fl", "Fl", -7), ("Fl", "Ob", 2),
-             ("Fl", "Ob", -1), ("Vn", "Vn", -1)]  # fmt: skip
+             ("Fl", "Ob", -1), ("Vn", "Vn", -1), ("Ob", "Ob", 1), ("Ob", "Ob", 0)]  # fmt: skip
     table = pd.DataFrame(cases, columns=["true_instrument", "predicted_instrument", "interval"])
-    expected = dict(zip(KINDS_OF_ERROR, (1, 1, 1, 2, 1, 2), strict=True))
-    assert kinds_of_error(table) == {name: count / 8 for name, count in expected.items()}
+    expected = dict(zip(KINDS_OF_ERROR, (1, 1, 1, 3, 2, 2), strict=True))
+    assert kinds_of_error(table) == {name: count / 10 for name, count in expected.items()}
     assert kinds_of_error(table[:0]) == dict.fromkeys(KINDS_OF_ERROR, 0.0)
+
+
+def test_reliability_has_fifteen_bins_from_zero_to_one():
+    probabilities = torch.tensor([[0.01, 0.065, 0.10, 1.0]])  # two below 1/15, one below 2/15
+    found = reliability(probabilities, torch.tensor([[0.0, 1.0, 1.0, 1.0]]))
+    assert found["count"].tolist() == [2, 1, 1]
+    assert found["probability"] == pytest.approx([0.0375, 0.10, 1.0])
+    assert found["share"].tolist() == [0.5, 1, 1]
 
 
 def test_one_sentence_for_each_mistake():
