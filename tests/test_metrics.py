@@ -10,6 +10,7 @@ from experiments.errors import family_confusion, recall_by_doubling
 from deeporch.metrics import (
     KINDS_OF_ERROR,
     confusion,
+    count_right,
     exact_match,
     hits,
     k_of_n,
@@ -187,6 +188,12 @@ def test_kinds_of_error():
     expected = dict(zip(KINDS_OF_ERROR, (1, 1, 1, 3, 2, 2), strict=True))
     assert kinds_of_error(table) == {name: count / 10 for name, count in expected.items()}
     assert kinds_of_error(table[:0]) == dict.fromkeys(KINDS_OF_ERROR, 0.0)
+
+
+def test_notes_beyond_a_mixtures_own_number_are_not_counted():
+    logits = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0]])
+    target = torch.tensor([[0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])  # the first has one note, and it came second
+    assert count_right(logits, target) == count_right(logits, target, most=3) == 1
 
 
 def test_reliability_has_fifteen_bins_from_zero_to_one():
