@@ -65,6 +65,7 @@ def run_folder(tinysol_tree, tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)  # twelve notebooks
 def test_every_notebook_runs_on_tinysol(run_folder):
     for path in find_notebooks([], ROOT / "notebooks"):
         assert read_metrics(run_folder / path.name)
