@@ -121,7 +121,7 @@ def _train_options(add: Callable) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from .recognition import train
-    from .training.parallel import together
+    from .training.launch import together
 
     _track(options.tensorboard)
     return together(train.command, options)

@@ -17,7 +17,7 @@ from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.models.checkpoints import read_card
 from deeporch.notes.library import NoteLibrary
-from deeporch.training import parallel
+from deeporch.training import launch, parallel
 from deeporch.training.loop import fit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ def kill_in_epoch_three(state):
 def in_two_processes(folder, epochs=3, more=""):
     code = "import sys; sys.path[:0] = ['tests/training', 'tests', '.']; import test_parallel as t; "
     code += f"t.torch.set_num_threads(1); t.train({str(folder)!r}, epochs={epochs}{more})"
-    return parallel.launch(["-c", code], 2, "cpu")
+    return launch.launch(["-c", code], 2, "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_batch_norm_over_processes_is_torchs_over_the_whole_batch(monkeypatch):
 @pytest.mark.parametrize("processes", [0, 10_000])
 def test_more_processes_than_devices_is_one_sentence(processes):
     with pytest.raises(ValueError, match=rf"^{processes} processes were asked for, but this machine has \d+ core"):
-        parallel.check_processes(processes, "cpu")
+        launch.check_processes(processes, "cpu")
 
 
 def test_a_batch_that_does_not_fit_is_learned_in_parts(monkeypatch, capsys):
