@@ -57,11 +57,6 @@ def k_of_n(logits: torch.Tensor, targets: torch.Tensor) -> list[float]:
     return (counts / len(targets)).tolist()
 
 
-def exact_match(logits: torch.Tensor, targets: torch.Tensor) -> float:
-    """Return the share of mixtures with all N notes right (N/N accuracy), 0 to 1."""
-    return k_of_n(logits, targets)[-1]
-
-
 def per_instrument(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> pd.DataFrame:
     """Return right, occurring and accuracy of each instrument, summed over its classes (the study's table)."""
     right = (top_n(logits, targets) & targets.bool()).sum(0)
@@ -155,7 +150,7 @@ class Scores:
     size: int  # mixtures
     loss: float  # softmax cross-entropy against multi-hot / N, in nats, averaged over mixtures
     top_n_recall: float  # 0 to 1
-    exact_match: float  # 0 to 1
+    exact_match: float  # share of mixtures with all N notes right (N/N accuracy), 0 to 1
     k_of_n: list[float]  # shares of mixtures with exactly k right, k = 0 … N
     per_instrument: pd.DataFrame = field(repr=False)  # right, occurring, accuracy
     seconds: float = 0.0  # wall time of the evaluation

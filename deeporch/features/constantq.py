@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -35,14 +33,12 @@ BATCH = 16  # notes that are transformed at a time
 
 @dataclass(frozen=True)
 class ConstantQ:
-    """Constant-Q transform [1]_ in decibels below the mixture's own maximum, so that its level does not matter.
+    """Constant-Q transform in decibels below the mixture's own maximum, so that its level does not matter.
 
     The transform is librosa's. It is linear, so that a mixture's transform is the sum of its notes' complex frames;
     each note is transformed once, cached, and `of` only adds, takes the magnitude and its logarithm.
 
-    References
-    ----------
-    .. [1] C. Schörkhuber, A. Klapuri, Constant-Q transform toolbox for music processing, SMC 2010.
+    Source: C. Schörkhuber, A. Klapuri: Constant-Q transform toolbox for music processing, SMC 2010.
     """
 
     bins_per_octave: int = 24  # a quarter-tone a bin; or another multiple of 12
@@ -95,8 +91,7 @@ class ConstantQ:
             raise ValueError(f"ConstantQ needs audio of shape [batch, samples], but got {list(audio.shape)}.")
         device, audio = audio.device, audio[:, : self.samples].float().cpu()
         audio = torch.nn.functional.pad(audio, (0, self.samples - audio.shape[1])).numpy()
-        with _quiet():
-            parts = [self.transform(audio[i : i + BATCH]) for i in range(0, len(audio), BATCH)]
+        parts = [self.transform(audio[i : i + BATCH]) for i in range(0, len(audio), BATCH)]
         frames = torch.from_numpy(np.concatenate(parts)[..., : self.frames])
         return torch.view_as_real(frames.transpose(1, 2)).to(device)
 
@@ -243,7 +238,7 @@ class ConstantQ:
         order = np.argsort(counts, kind="stable")
         jobs = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
         bar = progress(total=len(notes), desc="constant-Q", unit=" notes", leave=False)
-        with _quiet(), ThreadPoolExecutor(free_cores()) as pool, bar:
+        with ThreadPoolExecutor(free_cores()) as pool, bar:
             for rows, spectra in pool.map(lambda rows: (rows, self._frames(notes, rows, whole)), jobs):
                 for row, frames in zip(rows, spectra, strict=True):
                     out[first[row] : first[row] + counts[row]] = frames[: counts[row]]
@@ -309,11 +304,3 @@ _OPEN: dict[tuple, NoteFrames] = {}  # memory maps, by features, library and for
 def _gains(notes: NoteLibrary) -> np.ndarray:
     """Return float32 [notes]: each note's peak / ROOM."""
     return (notes.table["peak"].to_numpy(dtype=np.float32).clip(min=1e-6) / np.float32(ROOM)).astype(np.float32)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence librosa's warning that the lowest octave's filters are longer than a short sound (it pads with zeros)."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="n_fft=.* is too large")
-        yield

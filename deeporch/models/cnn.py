@@ -44,14 +44,16 @@ class ConvStage(nn.Sequential):
         return fused.conv_stage(x, self[0], self[1], dropout)
 
 
-def gains_by_bfloat16(model: nn.Module, device: torch.device) -> bool:
-    """Return whether a network trains faster in bfloat16 there."""
-    if device.type != "cpu":
-        return device.type == "cuda"
-    return torch.cpu._is_avx512_bf16_supported() and any(isinstance(m, ConvStage) for m in model.modules())
+class ConvNet(NoteClassifier):
+    """A network that begins with `ConvStage`s."""
+
+    def gains_by_bfloat16(self, device: torch.device) -> bool:
+        """Return whether it trains faster in bfloat16 there."""
+        fused = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        return fused or super().gains_by_bfloat16(device)
 
 
-class CNN(NoteClassifier):
+class CNN(ConvNet):
     """The study's CNN."""
 
     Config = CNNConfig

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from ..util.checks import check_choice
-from .classifier import NoteClassifier
-from .cnn import conv_stage, flat_size, output_shape
+from .cnn import ConvNet, conv_stage, flat_size, output_shape
 
 AXES = ("time", "as_published")
 
@@ -56,7 +55,7 @@ class Recurrence(nn.Module):
         return (y.transpose(1, 2) if self.axis == "time" else y).unsqueeze(1)
 
 
-class CNNLSTMCNN(NoteClassifier):
+class CNNLSTMCNN(ConvNet):
     """The study's CNN with an LSTM between its third and fourth conv stages, and the variants of it."""
 
     Config = CNNLSTMCNNConfig

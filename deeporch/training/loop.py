@@ -20,7 +20,6 @@ from ..features.cached import CachedFeatures
 from ..metrics import count_right, hits
 from ..mixtures.mixtures import Mixtures
 from ..models import checkpoints
-from ..models.cnn import gains_by_bfloat16
 from ..util.checks import check_choice
 from ..util.environment import environment, limit_threads
 from ..util.files import user_path
@@ -105,7 +104,7 @@ class _Fit:
         self.ranks = Ranks(training.device)
         self.device = self.ranks.device
         self.folder = None if folder is None else user_path(folder)
-        self.amp = training.amp and gains_by_bfloat16(model, self.device)
+        self.amp = training.amp and model.gains_by_bfloat16(self.device)
         if self.ranks.size > 1 and self.device.type == "cpu":
             self.amp = False  # the fused conv stages know one process's batch-norm only
         if self.device.type == "cpu":

@@ -21,7 +21,6 @@ from deeporch.features.registry import get_features
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
-from deeporch.models.cnn import gains_by_bfloat16
 from deeporch.notes.library import NoteLibrary, load_library
 from deeporch.training.losses import compute_loss
 from deeporch.util.environment import describe_device, environment, pick_device
@@ -50,7 +49,7 @@ class Step:
         self.fresh = CachedFeatures(mixtures, get_features(features), device=device, limit_gb=0)
         self.model = build(name, classes, features=features).to(device, memory_format=torch.channels_last).train()
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
-        self.amp = (now or device.type == "cuda") and gains_by_bfloat16(self.model, device)
+        self.amp = (now or device.type == "cuda") and self.model.gains_by_bfloat16(device)
 
     def clock(self) -> float:
         """Return the processor's seconds; with a GPU, the wall clock's once it is done."""
