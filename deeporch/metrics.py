@@ -121,13 +121,9 @@ def confusion(table: pd.DataFrame, instruments: list[str]) -> pd.DataFrame:
 
 
 KINDS_OF_ERROR = (
-    "right pitch, other instrument",
-    "octave, same instrument",
-    "octave, other instrument",
-    "semitone, same instrument",
-    "other pitch, same instrument",
-    "other pitch, other instrument",
-)
+    "right pitch, other instrument", "octave, same instrument", "octave, other instrument",
+    "semitone, same instrument", "other pitch, same instrument", "other pitch, other instrument",
+)  # fmt: skip
 
 
 def kinds_of_error(table: pd.DataFrame) -> dict[str, float]:
