@@ -38,7 +38,7 @@ GOOD = [
 ]
 RECORD = f"from IPython.display import display\ndisplay({{{METRICS_MIME!r}: {{'a': 1}}}}, raw=True)"  # imports no torch
 PROFILES = {
-    "quick": "description: small\nlimits: {default: 120, 02_slow: 15}\nnotebooks: {}\n",
+    "quick": "description: small\nlimits: {default: 120, 02_slow: 40}\nnotebooks: {}\n",
     "large": "description: large\nlimits: {default: 120}\nnotebooks:\n  00_good: {SIZE: 5, RATE: 1e-3}\n",
 }
 
@@ -74,11 +74,11 @@ def start(study, *arguments):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=280)
     return process.returncode, output
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=200):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -115,7 +115,7 @@ class TestWholeRun:
         out, status, output = whole_run
         assert status == 1
         assert "FAILED 01_fails: cell [4]: RuntimeError: no notes" in output.splitlines()
-        late = "its time limit of 15 s is over (--timeout allows more)"
+        late = "its time limit of 40 s is over (--timeout allows more)"
         assert f"FAILED 02_slow: stopped in cell 5 of 5: {late}" in output.splitlines()
         assert f"2 of 4 notebooks done in 0:{output.split('done in 0:')[-1][:2]}. Results: {out}" in output
         failures = json.loads((out / "failures.json").read_text())
@@ -146,7 +146,7 @@ class TestWholeRun:
         assert about["torch"] == torch.__version__.split("+")[0]
         assert about["python"] == sys.version.split()[0]
         assert set(about["seconds"]) == set(parameters)
-        assert 15 <= about["seconds"]["02_slow"] < 40
+        assert 40 <= about["seconds"]["02_slow"] < 90
         assert about["started"] < about["finished"]
         assert about["device"]
 
@@ -185,7 +185,7 @@ def test_commit_writes_clean_results_over_the_source(study, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_stops_its_kernels(study, tmp_path, kind):
-    process = start(study, "02", "--out", tmp_path / "out", "--timeout", 60)
+    process = start(study, "02", "--out", tmp_path / "out", "--timeout", 90)
     kernel = until(lambda: kernels_of(process))[0]
     process.send_signal(kind)
     status, output = finish(process)
@@ -199,7 +199,7 @@ def test_an_interrupted_run_stops_its_kernels(study, tmp_path, kind):
 @pytest.mark.slow
 def test_a_killed_run_leaves_a_readable_folder(study, tmp_path):
     out = tmp_path / "out"
-    process = start(study, "03", "02", "--out", out, "--timeout", 60)
+    process = start(study, "03", "02", "--out", out, "--timeout", 90)
     try:
         until(lambda: (out / "03_good.ipynb").exists() and kernels_of(process))
         until(lambda: len((out / "metrics.csv").read_text().splitlines()) == 2)
@@ -275,7 +275,7 @@ def test_profile_and_command_line_change_the_defaults(study):
     assert jobs[0].overrides == {"SIZE": 5, "RATE": 2.0, "SEED": 4}
     assert isinstance(jobs[0].parameters["RATE"], float)
     assert jobs[1].parameters == jobs[1].overrides == {"SEED": 4}
-    assert plan(find_notebooks(["02"], study), load_profile("quick", study), {})[0].limit == 15
+    assert plan(find_notebooks(["02"], study), load_profile("quick", study), {})[0].limit == 40
     assert plan(find_notebooks(["02"], study), load_profile("quick", study), {}, 9)[0].limit == 9
 
 
