@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from deeporch.plots.tables import MODELS
 
 import deeporch as do
 from deeporch.features.augment import SpecAugment
@@ -25,6 +25,7 @@ EXPERIMENT = "study_size"
 SHOWN = 8_000_000  # mixtures that a training sees: the study's 200 epochs x 40,000
 FIXED, MANY, REGULARIZED = 40_000, 1_000_000, 250_000
 LSTM = "cnn_lstm_cnn"
+NAMES = {"cnn": "CNN", LSTM: "CNN+LSTM+CNN", "resnet": "ResNet"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Row:
     def setting(self) -> str:
         """Its name in the table, beside N."""
         by = "" if self.by == "recording" else f", one class per {self.by}"
-        return f"{MODELS[self.model]}, {self.mixtures:,} mixtures{by}{self.name and ', ' + self.name}"
+        return f"{NAMES[self.model]}, {self.mixtures:,} mixtures{by}{self.name and ', ' + self.name}"
 
 
 def _regularized(name: str, mixtures: int = REGULARIZED, **options: Any) -> Row:
@@ -79,9 +80,11 @@ ROWS = (
 )
 
 
-def train(row: Row, notes: do.NoteLibrary, results: do.Results, *, seed: int, shown: int, **options: Any) -> float:
+def train(
+    row: Row, notes: do.NoteLibrary, results: do.Results, *, seed: int, shown: int, tests: int = 5000, **options: Any
+) -> float:
     """Train and score one row; return its recall on new mixtures of the recordings it was trained on."""
-    sets = do.study_sets(notes, row.n, by=row.by, mixtures=row.mixtures, tests=5000, seed=seed)
+    sets = do.study_sets(notes, row.n, by=row.by, mixtures=row.mixtures, tests=tests, seed=seed)
     options |= {"epochs": max(1, round(shown * row.share / row.mixtures)), "seeds": [seed], **row.options}
     network = {row.setting: (row.model, row.sizes)}
     first = len(results.parts)
@@ -93,7 +96,7 @@ def train(row: Row, notes: do.NoteLibrary, results: do.Results, *, seed: int, sh
     return outcome[row.setting].scores["mixture"].top_n_recall
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train as many rows as the time allows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
@@ -104,13 +107,14 @@ def main() -> None:
     parser.add_argument("--shown", type=int, default=SHOWN, help="mixtures that a training sees")
     parser.add_argument("--most", type=int, default=MANY, help="mixtures a set at most, to try the command out")
     parser.add_argument("--features", default="logmel128")
+    parser.add_argument("--tests", type=int, default=5000, help="mixtures of each test")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--cache-gb", type=float, help="features that are kept; default: see `Training`")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     began = time.perf_counter()
     notes = do.load_library(options.library, root=options.root)
     device = do.describe_device(do.pick_device(options.device))
@@ -130,8 +134,8 @@ def main() -> None:
             break
         print(f"{time.perf_counter() - began:6.1f} s  {row.n} notes, {row.setting} …", flush=True)
         recall = train(
-            row, notes, results, seed=options.seed, shown=options.shown, batch_size=options.batch, lr=options.lr,
-            schedule="cosine", time_limit=left - 12, device=options.device, compile=options.compile,
+            row, notes, results, seed=options.seed, shown=options.shown, tests=options.tests, batch_size=options.batch,
+            lr=options.lr, schedule="cosine", time_limit=left - 12, device=options.device, compile=options.compile,
             cache_gb=options.cache_gb, features=options.features,
         )  # fmt: skip
         table = results.parts[-1]
