@@ -100,15 +100,6 @@ def partials(target: torch.Tensor, sounds: torch.Tensor, **options: int) -> torc
     return angle(relief(target, **options), relief(sounds, **options))
 
 
-def multi_resolution(
-    target: torch.Tensor, sounds: torch.Tensor, *, of: Resolutions, groups: Sequence[int], weights: Sequence[float]
-) -> torch.Tensor:
-    """Return the mean, by weight, of `partials` at several resolutions, each with its `group` of bands."""
-    views = zip(target.split(of.counts, -1), sounds.split(of.counts, -1), groups, weights, strict=True)
-    parts = [weight * partials(one, many, group=group) for one, many, group, weight in views]
-    return torch.stack(parts).sum(0) / sum(weights)
-
-
 def relief(energy: torch.Tensor, *, group: int = GROUP, roots: int = 3, around: bool = True) -> torch.Tensor:
     """Return how bands [..., slots, bands] stand out from those around them, compressed, as vectors [..., both]."""
     for _ in range(roots):
@@ -200,18 +191,6 @@ DISTANCES: dict[str, Distance] = {
         Distance("framewise", _MEL, framewise, about="the same, slot by slot in time", rough=roughly(framewise)),
     )
 }
-
-
-_FINE = Resolutions((Bands(), Bands(n_fft=2048, hop=512, per_octave=12, low=110.0, high=10_340.0), Bands(n_fft=16_384)))
-_ANGLES = partial(multi_resolution, of=_FINE, groups=(12, 4, 12), weights=(1.0, 0.5, 1.0))
-MULTI_RESOLUTION = Distance(
-    "multi_resolution",
-    _FINE,
-    _ANGLES,
-    attack_and_rest,
-    0.01,
-    "`partials` at three resolutions, at three times the cost",
-)
 
 
 def get_distance(name: str | Distance) -> Distance:

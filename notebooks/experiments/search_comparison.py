@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from experiments.baselines import (
+    CROSSOVER,
+    GENERATIONS,
+    MUTATION,
+    POPULATION,
+    genetic,
+    network_only,
+    orthogonal_pursuit,
+)  # fmt: skip
 from experiments.distance_validation import best_recordings
 
 from deeporch.mixtures.classes import Classes
@@ -18,11 +27,10 @@ from deeporch.mixtures.mixtures import Mixtures
 from deeporch.notes.library import NoteLibrary
 from deeporch.orchestration.distances import Distance
 from deeporch.orchestration.orchestra import candidates, parse_orchestra
-from deeporch.orchestration.search.genetic import CROSSOVER, GENERATIONS, MUTATION, POPULATION, genetic
 from deeporch.orchestration.search.local_search import refine
-from deeporch.orchestration.search.prior import ask, network_only, propose
+from deeporch.orchestration.search.prior import ask, propose
 from deeporch.orchestration.search.problem import SearchProblem
-from deeporch.orchestration.search.pursuit import orthogonal_pursuit, pursue
+from deeporch.orchestration.search.pursuit import pursue
 from deeporch.orchestration.search.rendered import render_best, search
 from deeporch.orchestration.search.state import Budget, OutOfBudget, SearchState
 from deeporch.orchestration.solution import Solution, SolutionNote

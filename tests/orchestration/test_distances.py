@@ -6,9 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from experiments.baselines import MULTI_RESOLUTION
 from tones import harmonic_tone
 
-from deeporch.orchestration.distances import DISTANCES, MULTI_RESOLUTION, distance, get_distance, partials
+from deeporch.orchestration.distances import DISTANCES, distance, get_distance, partials
 from deeporch.orchestration.spectra import EDGES, Bands, Resolutions, Spectrum, covered, sustained
 
 RATE = 44_100

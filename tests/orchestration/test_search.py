@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from experiments.baselines import genetic, network_only, orthogonal_pursuit
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from deeporch.mixtures.classes import Classes
 from deeporch.orchestration.distances import DISTANCES, average
 from deeporch.orchestration.orchestra import candidates
-from deeporch.orchestration.search.genetic import genetic
 from deeporch.orchestration.search.local_search import POOL, ROUGHLY, _join, cross, exchanges, explore, refine
-from deeporch.orchestration.search.prior import ask, network_only, propose
+from deeporch.orchestration.search.prior import ask, propose
 from deeporch.orchestration.search.problem import SearchProblem
-from deeporch.orchestration.search.pursuit import additions, orthogonal_pursuit, pursue, sketch
+from deeporch.orchestration.search.pursuit import additions, pursue, sketch
 from deeporch.orchestration.search.state import FINALISTS, Budget, OutOfBudget, Screen, SearchState
 
 PLAYERS = ("Fl", "Ob", "ClBb", "Hn", "Vn", "Vc")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from .genetic import random_assignments, repaired
 from .pursuit import BY_FIT, GAIN, NONE, PURSUED, RUNNERS_UP, compare, pursue
 from .state import OutOfBudget, Screen, SearchState
 
@@ -79,6 +78,37 @@ def disturb(state: SearchState, assignment: torch.Tensor, notes: int) -> torch.T
         if len(options):
             others[p] = options[int(torch.randint(len(options), (1,), generator=state.generator))]
     return others
+
+
+def random_assignments(state: SearchState, count: int, rest: float) -> torch.Tensor:
+    """Return assignments drawn at random [count, players]: any of each player's notes, or, by chance `rest`, a rest."""
+    columns = []
+    for p, choices in enumerate(state.problem.choices):
+        silent = torch.full((count,), state.problem.rest)
+        if not len(choices):
+            columns.append(silent)
+            continue
+        notes = choices[torch.randint(len(choices), (count,), generator=state.generator)]
+        rests = torch.rand(count, generator=state.generator) < (0 if p in state.problem.must_play else rest)
+        columns.append(torch.where(rests, silent, notes))
+    return torch.stack(columns, 1)
+
+
+def repaired(state: SearchState, people: torch.Tensor) -> torch.Tensor:
+    """Return people in which no two players have the same recording, and between min_notes and max_notes play."""
+    for p in range(1, people.shape[1]):
+        twice = (people[:, :p] == people[:, p : p + 1]).any(1)
+        people[:, p] = torch.where(twice, state.problem.rest, people[:, p])
+    for _ in range(people.shape[1]):
+        few = ((people != state.problem.rest).sum(1) < state.problem.min_notes)[:, None]
+        if not few.any():
+            break
+        people = torch.where(few & (people == state.problem.rest), random_assignments(state, len(people), 0.0), people)
+    order = torch.rand(people.shape, generator=state.generator) - (people == state.problem.rest).float() * 2
+    for p in state.problem.must_play:
+        order[:, p] = 2
+    ranks = order.argsort(1, descending=True).argsort(1)
+    return torch.where(ranks < state.problem.max_notes, people, state.problem.rest)
 
 
 def cross(state: SearchState, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

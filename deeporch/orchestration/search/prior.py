@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from ...notes.instruments import DYNAMICS
 from ...util.audio import read_sound
 from .problem import SearchProblem
-from .state import SearchState
 
 if TYPE_CHECKING:
     from ...recognition.recognizer import Recognizer
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
 TRUST = 0.05  # of the network's log-odds in what a note costs
 PREFERENCE = 0.02  # of the same beside a spectral correlation of 0 to 1, where notes are screened
 LEAST, MOST = 0.02, 0.9999  # probabilities below and above these count as these: soft notes are often missed
-LOUD, MIDDLE = 0.66, 0.33  # probabilities above which the follow-up plays ff and mf
 
 
 def ask(problem: SearchProblem, recognizer: Recognizer) -> torch.Tensor:
@@ -33,22 +29,3 @@ def propose(problem: SearchProblem, recognizer: Recognizer) -> SearchProblem:
     """Return the problem with a prior: what is minimised is the distance times the product of odds ** −TRUST."""
     evidence = ask(problem, recognizer).clamp(LEAST, MOST).logit().nan_to_num(0.0)
     return problem.informed(evidence, TRUST, PREFERENCE)
-
-
-def network_only(state: SearchState, probabilities: torch.Tensor) -> torch.Tensor:
-    """Return the orchestration of the follow-up: the likeliest note of each player, loud if it is likely."""
-    problem = state.problem
-    table = problem.notes.table.iloc[problem.rows]
-    level = table["dynamic"].map({name: i for i, name in enumerate(DYNAMICS)}).fillna(3).to_numpy()
-    assignment, probabilities = problem.silence, probabilities.nan_to_num(0.0)
-    likeliest = [float(probabilities[c].max()) if len(c) else -1.0 for c in problem.choices]
-    for p in np.argsort(likeliest)[::-1][: problem.max_notes]:
-        choices = problem.choices[p][~torch.isin(problem.choices[p], assignment)]
-        if not len(choices):
-            continue
-        top = probabilities[choices].max()
-        wanted = DYNAMICS.index("ff" if top > LOUD else "mf" if top > MIDDLE else "pp")
-        same = choices[probabilities[choices] == top].numpy()
-        assignment[p] = int(same[np.abs(level[same] - wanted).argmin()])
-    state.keep(assignment, state.score_of(assignment))
-    return assignment

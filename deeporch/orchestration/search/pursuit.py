@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.optimize import nnls
 
-from .problem import SearchProblem
 from .state import Screen, SearchState
 
 BY_FIT = Screen(best=6, drawn=6)  # which of a player's notes are compared with the target
@@ -27,7 +24,7 @@ def sketch(state: SearchState) -> None:
         if count >= max(problem.min_notes, 1) and not waiting:
             break
         base = problem.mixture(assignment)
-        pairs = [(p, problem.choices[p]) for p in _free_players(state, assignment)]
+        pairs = [(p, problem.choices[p]) for p in free_players(state, assignment)]
         pairs = [(p, options[~torch.isin(options, assignment)]) for p, options in pairs]
         pairs = [(problem.fit(options, base), p, options) for p, options in pairs if len(options)]
         if not pairs:
@@ -63,7 +60,7 @@ def additions(
     """Compare what those who rest might play with the target: players, options and scores [options]."""
     if int((assignment != state.problem.rest).sum()) >= state.problem.max_notes:
         return NONE, NONE, torch.empty(0)
-    return compare(state, assignment, _free_players(state, assignment), screen)
+    return compare(state, assignment, free_players(state, assignment), screen)
 
 
 def compare(
@@ -84,47 +81,9 @@ def compare(
     return torch.cat([NONE, *who]), options, torch.tensor([x for tried in known for x in tried.values()])
 
 
-def _free_players(state: SearchState, assignment: torch.Tensor) -> list[int]:
+def free_players(state: SearchState, assignment: torch.Tensor) -> list[int]:
     """Return players who rest and have notes, one of each kind; those who must play come first."""
     problem = state.problem
     resting = [p for p, choices in enumerate(problem.choices) if assignment[p] == problem.rest and len(choices)]
     resting = [p for p in resting if p in problem.must_play] or resting
     return list({problem.kinds[p]: p for p in reversed(resting)}.values())[::-1]
-
-
-def orthogonal_pursuit(state: SearchState) -> tuple[torch.Tensor, np.ndarray]:
-    """Add the note that correlates most with what is missing, then fit all gains: orthogonal matching pursuit."""
-    problem = state.problem
-    assignment, target = problem.silence, problem.target.flatten().cpu().numpy()
-    power, base = np.zeros(len(assignment)), torch.zeros_like(problem.views[0])
-    while int((assignment != problem.rest).sum()) < problem.max_notes:
-        pairs = [(p, state.options(p, base, assignment, None)) for p in _free_players(state, assignment)]
-        pairs = [(problem.fit(options, base), p, options) for p, options in pairs if len(options)]
-        if not pairs:
-            break
-        fit, p, options = max(pairs, key=lambda pair: float(pair[0].max()))
-        if float(fit.max()) <= 0:
-            break
-        assignment[p] = options[int(fit.argmax())]
-        power, _ = nnls(problem.views[assignment].T.cpu().numpy().astype(np.float64), target.astype(np.float64))
-        base = torch.from_numpy(power.astype(np.float32)).to(problem.device) @ problem.views[assignment]
-    gains = np.sqrt(power / max(power.max(), 1e-20))
-    assignment[power <= 0] = problem.rest
-    quantised = _nearest_dynamics(problem, assignment, gains)
-    state.keep(quantised, state.score_of(quantised))
-    return quantised, gains
-
-
-def _nearest_dynamics(problem: SearchProblem, assignment: torch.Tensor, gains: np.ndarray) -> torch.Tensor:
-    """Return the recordings of the same notes whose loudness, relative to the loudest, is nearest to what is wanted."""
-    table = problem.notes.table.iloc[problem.rows]
-    names = (table["instrument"] + " " + table["pitch"]).to_numpy()
-    loudness = table["loudness"].to_numpy(dtype=float)
-    quantised = assignment.clone()
-    for p, i in enumerate(assignment.tolist()):
-        if i != problem.rest and gains[p] > 0:
-            same = np.array([c for c in problem.choices[p].tolist() if names[c] == names[i]])
-            wanted = loudness[i] + 20 * np.log10(gains[p])
-            free = same[~np.isin(same, quantised[:p].numpy())]
-            quantised[p] = int(free[np.abs(loudness[free] - wanted).argmin()]) if len(free) else i
-    return quantised
