@@ -1,1 +1,1 @@
-"""The search for solutions: pursuit, local search, refinement by rendered sound, a genetic baseline."""
+"""The search for solutions: pursuit, local search, refinement by rendered sound."""
