@@ -64,7 +64,8 @@ def test_recall_at_the_studys_size_is_drawn_over_the_mixtures_seen():
     labels = {"data": "tiny", "features": "logmel64", "device": "CPU", "profile": "gpu", "seed": 0, "n_classes": 9}
     labels |= {"train_mixtures": 500, "epochs": 2, "seconds": 3}
     figure = study.draw_study_size(pd.DataFrame([row | labels for row in rows]))
-    for ax, n, published in zip(figure.axes, (2, 5), (92.1, 72.6), strict=False):
+    assert [ax.get_visible() for ax in figure.axes] == [True, False, True, False]
+    for ax, n, published in zip(figure.axes[::2], (2, 5), (92.1, 72.6), strict=True):
         line = ax.lines[0]
         assert line.get_xdata().tolist() == [500, 1000]
         assert line.get_ydata().tolist() == pytest.approx([50 / n, 100 / n])

@@ -144,10 +144,15 @@ def draw_study_size(table: pd.DataFrame) -> Figure:
     study = published("05_mixtures_2_3_5_10").query("quantity == 'top_n_recall'").set_index("n")["value"]
     with style():
         figure = Figure(figsize=(10, 7.5))
-        axes = figure.subplots(2, 2, sharex=True, sharey=True).flat
-        for ax, (n, part) in zip(axes, table.groupby("n"), strict=False):
+        sizes = dict(list(table.groupby("n")))
+        for ax, n in zip(figure.subplots(2, 2, sharex=True, sharey=True).flat, (2, 3, 5, 10), strict=True):
+            if n not in sizes:  # not trained yet
+                ax.set_visible(False)
+                continue
+            part = sizes[n]
             draw_recall_after(ax, part[part["quantity"] == "recall_after"], study[n])
             ax.set_title(f"{n} notes")
+            ax.tick_params(labelbottom=True)
         caption(figure, table)
     return figure
 
