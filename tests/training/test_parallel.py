@@ -143,7 +143,7 @@ def test_a_batch_that_does_not_fit_is_learned_in_parts(monkeypatch, capsys):
     fit(model, mixtures, valid, **options)
     for mine, theirs in zip(model.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
-    notices = re.findall(r"Memory is full: batches are learned in (\d) parts", capsys.readouterr().err)
+    notices = re.findall(r"Memory is full: batches of 6 are learned in (\d) parts", capsys.readouterr().err)
     assert notices == ["2", "4"]
 
 
