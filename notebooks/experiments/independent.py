@@ -14,6 +14,7 @@ from deeporch.notes.library import NoteLibrary
 from deeporch.orchestration.orchestra import SHORTEST, as_it_sounds, parse_orchestra
 from deeporch.orchestration.orchestrate import orchestrate
 from deeporch.orchestration.solution import SolutionNote, note_audio
+from deeporch.orchestration.target import find_segments
 from deeporch.util.progress import progress
 
 RATE = 44_100
@@ -93,11 +94,12 @@ def compare(targets: Mapping[str, torch.Tensor], notes: NoteLibrary, orchestra: 
     found = []
     for name, sound in progress(targets.items(), desc="targets", leave=False):
         best = orchestrate(sound, notes, orchestra, sample_rate=RATE, **{"solutions": 1, **options})[0]
-        target = describe(sound.numpy())
+        begin = find_segments(sound, RATE)[0].begin  # noise before the sound is not compared
+        target = describe(sound.numpy()[round(begin * RATE) :])
         nearest = list(singles)[int(np.abs(spectra - target["log-mel"]).mean(1).argmin())]
-        length = len(sound) / RATE
+        length = len(sound) / RATE - begin
         single = describe(note_audio(notes, SolutionNote.of(notes, nearest, 0, duration=length)))
-        ours, theirs = apart(target, describe(best.render())), apart(target, single)
+        ours, theirs = apart(target, describe(best.render()[round(begin * RATE) :])), apart(target, single)
         found += [
             {"target": name, "measure": m, "ours": ours[m], "single": theirs[m], "notes": len(best.notes)}
             for m in MEASURES
