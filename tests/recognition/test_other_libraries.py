@@ -29,6 +29,7 @@ TINY = {
     "MINUTES": 0.02,
     "EVALUATIONS": 500,
 }
+NOTEBOOKS = ("00", "01", "02", "05", "07", "08", "10")  # 03, 04 and 06 train as 01, 02 and 05 do, 09 searches as 08
 TINY |= {"ORCHESTRA": "Fl Ob ClBb Hn Vn Vc"}  # who is there
 
 
@@ -54,24 +55,23 @@ def tinysol_tree(tiny_library, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run_folder(tinysol_tree, tmp_path_factory):
-    """The folder of one run of all notebooks on that tree."""
+    """The folder of one run on that tree: of every way in which notebooks use a library."""
     folder = tmp_path_factory.mktemp("run") / "out"
     given = {**TINY, "LIBRARY": "tinysol", "LIBRARY_ROOT": str(tinysol_tree)}
     arguments = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
-    command = [sys.executable, "-m", "deeporch", "run", "--out", str(folder), *arguments]
+    command = [sys.executable, "-m", "deeporch", "run", *NOTEBOOKS, "--out", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1000)  # twelve notebooks
-def test_every_notebook_runs_on_tinysol(run_folder):
-    for path in find_notebooks([], ROOT / "notebooks"):
+@pytest.mark.timeout(1000)  # seven notebooks
+def test_notebooks_run_on_tinysol(run_folder):
+    for path in find_notebooks(NOTEBOOKS, ROOT / "notebooks"):
         assert read_metrics(run_folder / path.name)
     parameters = json.loads((run_folder / "parameters.json").read_text())
     libraries = {name: values.get("LIBRARY") for name, values in parameters.items()}
-    assert libraries.pop("11_speed_and_scale") is None, "its notes are synthetic"
     assert set(libraries.values()) == {"tinysol"}
 
 
