@@ -21,7 +21,7 @@ def test_one_command_trains_scores_and_writes_a_checkpoint(cache, tiny_library, 
     monkeypatch.setattr(train, "EPOCH", 256)
     monkeypatch.setitem(train.train.__kwdefaults__, "size", 256)
     path = tmp_path / "tiny.safetensors"
-    options = "--split recording --epochs 20 --test 40 --device cpu --checkpoint"
+    options = "--split recording --epochs 12 --test 40 --device cpu --checkpoint"
     command = [*options.split(), str(path)]
     assert cli.main(["train", *command]) == 0
     printed = capsys.readouterr().out
