@@ -71,6 +71,7 @@ class Lab:
         self.files.mkdir()
         for notebook in (ROOT / "notebooks").glob("*.ipynb"):
             shutil.copy(notebook, self.files)
+        shutil.copytree(ROOT / "notebooks" / "experiments", self.files / "experiments")  # as `make lab` does
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
