@@ -62,6 +62,15 @@ def generator():
 
 
 @pytest.fixture
+def one_thread():
+    """Let torch use one thread: small networks are fastest so, and sums do not depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def cache(tmp_path, monkeypatch):
     """Return an empty cache folder that the test has for itself."""
     folder = tmp_path / "cache"

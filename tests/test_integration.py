@@ -17,16 +17,7 @@ from deeporch.notes.library import load_library
 from deeporch.training.loop import fit
 from deeporch.training.prediction import evaluate
 
-pytestmark = pytest.mark.real
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small networks are fastest on one thread, also where other programs run beside the tests."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ class CachedFeatures:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.mixtures, self.features, self.device = mixtures, features, torch.device(device)
-        self.places = mixtures.places().to(self.device)
+        self.class_indices = mixtures.class_indices().to(self.device)
         gigabytes = len(mixtures) * dtype.itemsize * torch.Size(features.shape).numel() / 1e9
         if limit_gb is None:
             limit_gb = SHARE * torch.cuda.mem_get_info(device)[0] / 1e9 if self.device.type == "cuda" else 4.0
@@ -44,7 +44,7 @@ class CachedFeatures:
     def batch(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features [batch, channels, bins, frames] and multi-hot targets [batch, classes]."""
         there = which.to(self.device)
-        places = self.places[there]
+        places = self.class_indices[there]
         target = torch.zeros(len(places), len(self.mixtures.classes) + 1, device=self.device)
         target = target.scatter_(1, places, 1.0)[:, :-1]
         if self.store is None:

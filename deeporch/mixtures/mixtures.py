@@ -273,10 +273,10 @@ class Mixtures:
 
     def targets(self, which: Iterable[int] | None = None) -> torch.Tensor:
         """Return multi-hot targets, float32 [batch, classes]; of all mixtures if `which` is None."""
-        places = self.places() if which is None else self.places(_index(which))
+        places = self.class_indices() if which is None else self.class_indices(_index(which))
         return torch.zeros(len(places), len(self.classes) + 1).scatter_(1, places, 1.0)[:, :-1].contiguous()
 
-    def places(self, which: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+    def class_indices(self, which: torch.Tensor | slice = slice(None)) -> torch.Tensor:
         """Return the class of each note of some mixtures, int64 [batch, n]; one past the last where there is none."""
         classes = self.classes.of_note[self.indices[which].long()]
         silent = classes < 0 if self.present is None else (classes < 0) | ~self.present[which]

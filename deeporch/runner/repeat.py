@@ -19,7 +19,7 @@ from .profiles import Job, convert, find_notebooks
 from .run import new_folder, report, run
 
 SAME = 1e-6  # relative: numbers this close are equal
-_TIMES = re.compile(r"seconds|per_second|rate$|\bms\b|time")  # numbers that no two runs share
+_TIMES = re.compile(r"seconds|per_second|(^|_)ms(_|$)|(^|_)time(_|$)")  # numbers that no two runs share
 _ABOUT = ("python", *PACKAGES, "git", "platform", "device")
 
 
@@ -27,12 +27,13 @@ def command(options: argparse.Namespace) -> int:
     """Repeat a run: 0 if every number is the same, 1 if some differ or a notebook failed."""
     before = user_path(options.repeat)
     jobs = read_jobs(before, Path(options.folder).resolve(), options.timeout)
+    numbers, circumstances = _metrics(before), other_circumstances(before)
     out, started = new_folder(Path("runs"), f"{before.name[:60]}-again"), time.time()
     print(f"Running again what {before} has: {', '.join(job.name for job in jobs)}. Nothing in figures/ is written.")
     failed = report(run(jobs, out), out, total=len(jobs), started=started)
-    for what, then, now in other_circumstances(before):
+    for what, then, now in circumstances:
         print(f"  {what}: {then or 'none'} then, {now or 'none'} now")
-    table = compare(_metrics(before), _metrics(out))
+    table = compare(numbers, _metrics(out))
     differ = table[~table["same"] & ~table["time"]]
     with atomic_path(out / "difference.csv") as temporary:
         table.to_csv(temporary, index=False)

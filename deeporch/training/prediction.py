@@ -29,7 +29,7 @@ def predict_all(
     for part in (torch.arange(len(data)) if which is None else which).split(batch_size):
         x, target = data.batch(part)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=amp and x.device.type == "cuda"):
-            logits.append(model(x.float() if not amp else x).float())
+            logits.append(model(x if amp else x.float()).float())
         targets.append(target)
     return torch.cat(logits), torch.cat(targets)
 

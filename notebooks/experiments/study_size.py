@@ -3,6 +3,8 @@
 ``python notebooks/experiments/study_size.py --minutes 9 --out figures`` on a machine with a GPU. Each training is shown
 8 million mixtures, as many as the study's 200 epochs of 40,000: either these 40,000 over and over (*fixed*), or a
 million mixtures of the same recordings (*many*). Rows that the CSV already has are not trained again.
+Where the time ends a training, its learning rate has fallen to zero by then, and the row counts as trained, with the
+epochs that it got.
 """
 
 from __future__ import annotations

@@ -27,17 +27,10 @@ from deeporch.training.losses import add_l1, compute_loss, split_weights
 from deeporch.training.prediction import evaluate
 from deeporch.util.environment import pick_device
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Mel(n_mels=32, frames=24, scale="log")
 SIZES = {"hidden": 32, "channels": (4, 8), "last": 8}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small networks are fastest on one thread, and sums do not depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
