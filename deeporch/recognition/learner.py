@@ -12,6 +12,7 @@ from torch import nn
 
 from ..models import checkpoints
 from ..models.open_pitchnet import OpenPitchNet, evidence_loss
+from ..training.losses import split_weights
 from ..util.progress import progress
 from .many_libraries import LibraryMixtures
 
@@ -36,8 +37,7 @@ class Learner:
 
     def __init__(self, model: OpenPitchNet, schedule: Schedule) -> None:
         self.model, self.schedule = model.train(), schedule
-        matrices = [p for p in model.parameters() if p.ndim > 1]
-        others = [p for p in model.parameters() if p.ndim <= 1]
+        matrices, others = split_weights(model)
         groups = [{"params": matrices, "weight_decay": schedule.decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, schedule.lr, betas=(0.9, 0.98))
         self.mean = {name: value.clone() for name, value in model.state_dict().items()}
