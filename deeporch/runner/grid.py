@@ -273,6 +273,8 @@ def command(options: argparse.Namespace) -> int:
             failures = run_grid(jobs, folder, client, local=not options.scheduler)
         table = write_tables(folder, jobs)
     except KeyboardInterrupt:
+        if folder.is_dir():
+            write_tables(folder, jobs)  # with what was kept at the last moment
         print(f"\nStopped. The same command with --out {folder} goes on.", file=sys.stderr)
         return 130
     print(table.to_string() if len(table) else "Nothing was recorded.")
