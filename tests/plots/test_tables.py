@@ -57,7 +57,7 @@ def test_a_longer_run_of_the_network_stands_in_place_of_the_short_one(tmp_path):
     line = tables.headline_table(tmp_path).split("\n")[-1]
     assert line == "| CNN, N notes | 3 | 83.8 % | 70.0 % (240,000) | 40.0 % | – | 12; 1,000 |"
     row = tables.results_table(tmp_path).split("\n")[-1]
-    assert row.startswith("| CNN, one class per file, 240,000 mixtures | 3 | 83.8 % | 60.0 ± 14.1 % | – | – |")
+    assert row.startswith("| CNN, many, one class per file | 3 | 83.8 % | 60.0 ± 14.1 % | – | – |")
 
 
 def test_the_time_of_all_trainings_counts_each_once(tmp_path):

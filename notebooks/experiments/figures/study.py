@@ -143,7 +143,7 @@ def draw_study_size(table: pd.DataFrame) -> Figure:
     table = table[table["classes"] == "recording"]
     study = published("05_mixtures_2_3_5_10").query("quantity == 'top_n_recall'").set_index("n")["value"]
     with style():
-        figure = Figure(figsize=(10, 7.5))
+        figure = Figure(figsize=(11, 10))
         sizes = dict(list(table.groupby("n")))
         for ax, n in zip(figure.subplots(2, 2, sharex=True, sharey=True).flat, (2, 3, 5, 10), strict=True):
             if n not in sizes:  # not trained yet
@@ -153,6 +153,7 @@ def draw_study_size(table: pd.DataFrame) -> Figure:
             draw_recall_after(ax, part[part["quantity"] == "recall_after"], study[n])
             ax.set_title(f"{n} notes")
             ax.tick_params(labelbottom=True)
+            ax.legend(fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.16), borderaxespad=0)
         caption(figure, table)
     return figure
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ TITLES = {
     "04_cnn_lstm_cnn": "{setting}",
     "05_mixtures_2_3_5_10": "{model}, N notes",
     "06_regularization": "regularization: {setting}",
-    "study_size": "{model}, one class per file, {mixtures} mixtures",
+    "study_size": "{setting}, one class per file",
     "five_minutes": "PitchNet, five minutes",
     "07_recognizer": "PitchNet, the long run",
 }
@@ -182,7 +183,7 @@ def write_readme(path: str | Path | None = None, folder: str | Path | None = Non
 
 def caption(figure: Figure, table: pd.DataFrame) -> None:
     """Write what a figure was measured on below it."""
-    figure.supxlabel(describe(table), fontsize=8, color=GREY)
+    figure.supxlabel(fill(describe(table), 150), fontsize=8, color=GREY)
 
 
 def show_committed(name: str, draw: Callable[[pd.DataFrame], Figure], folder: str | Path | None = None) -> None:
