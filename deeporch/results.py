@@ -141,10 +141,8 @@ class Results:
 
 
 def _score_rows(scores: Scores) -> Iterable[tuple[str, object, float]]:
-    yield "top_n_recall", "", scores.top_n_recall
-    yield "exact_match", "", scores.exact_match
-    yield "macro_recall", "", scores.macro_recall
-    yield "loss", "", scores.loss
+    for quantity in ("top_n_recall", "exact_match", "macro_recall", "loss"):
+        yield quantity, "", getattr(scores, quantity)
     for k, share in enumerate(scores.k_of_n):
         yield "k_of_n", k, share
     for name, row in scores.per_instrument.iterrows():
@@ -166,9 +164,8 @@ def load_results(experiment: str, folder: str | Path | None = None) -> pd.DataFr
     """Read the committed CSV of an experiment."""
     path = Path(folder or ROOT / "figures") / f"{experiment}.csv"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"There are no results {path.name}: run `deeporch run --profile laptop {experiment}` first."
-        )
+        do = f"run `deeporch run --profile laptop {experiment}` first"
+        raise FileNotFoundError(f"There are no results {path.name}: {do}.")
     return pd.read_csv(path, dtype={"item": str}, keep_default_na=False, na_values={"value": [""]})
 
 

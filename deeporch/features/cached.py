@@ -45,7 +45,7 @@ class CachedFeatures:
         """Return features [batch, channels, bins, frames] and multi-hot targets [batch, classes]."""
         there = which.to(self.device)
         places = self.class_indices[there]
-        target = torch.zeros(len(places), len(self.mixtures.classes) + 1, device=self.device)
+        target = torch.zeros(len(places), self.mixtures.columns + 1, device=self.device)
         target = target.scatter_(1, places, 1.0)[:, :-1]
         if self.store is None:
             return self.features.of(self.mixtures, which.cpu(), device=self.device), target

@@ -174,6 +174,7 @@ class Mixtures:
     def _describe(self, notes: NoteLibrary, classes: Classes | None, n: int, samples: int, seed: int) -> None:
         self.notes, self.classes, self.n, self.samples, self.seed = notes, classes, n, samples, seed
         self.present: torch.Tensor | None = None
+        self.columns = len(classes) if classes else 0  # of targets
 
     def _starts(self, onset: float, window: str, generator: torch.Generator) -> torch.Tensor | None:
         if not onset and window == "start":

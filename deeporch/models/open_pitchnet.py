@@ -60,6 +60,13 @@ class OpenPitchNet(PitchNet):
         evidence = self.evidence(x)
         return self.classes_of(evidence), evidence
 
+    def playing(self, target: torch.Tensor) -> torch.Tensor:
+        """Return which instruments play which pitches; after the classes, targets may have pitches of unknown ones."""
+        named, unknown = target.tensor_split([len(self.place)], dim=1)
+        playing = super().playing(named)
+        playing[:, -1, : unknown.shape[1]] = unknown
+        return playing
+
     def auxiliary_loss(self, evidence: Evidence, target: torch.Tensor) -> torch.Tensor:
         """Return the loss of pitches, and of instruments where a pitch sounds, given multi-hot targets."""
         playing = self.playing(target)

@@ -309,20 +309,14 @@ class NoteLibrary:
 
         ``pitches`` counts different pitches, ``seconds`` adds up all notes.
         """
-        rows = {}
-        for instrument in sorted(self.table["instrument"].unique(), key=instrument_order):
-            part = self.table[self.table["instrument"] == instrument]
-            rows[instrument] = {
-                "name": part["name"].iloc[0],
-                "family": part["family"].iloc[0],
-                "notes": len(part),
-                "pitches": part["midi"].nunique(),
-                "lowest": midi_to_pitch(part["midi"].min()),
-                "highest": midi_to_pitch(part["midi"].max()),
-                "dynamics": " ".join(sorted(part["dynamic"].unique(), key=dynamic_order)),
-                "seconds": round(float(part["seconds"].sum()), 1),
-            }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("instrument")
+        table = self.table.groupby("instrument").agg(
+            name=("name", "first"), family=("family", "first"), notes=("midi", "size"), pitches=("midi", "nunique"),
+            lowest=("midi", lambda midi: midi_to_pitch(midi.min())),
+            highest=("midi", lambda midi: midi_to_pitch(midi.max())),
+            dynamics=("dynamic", lambda column: " ".join(sorted(column.unique(), key=dynamic_order))),
+            seconds=("seconds", lambda seconds: round(float(seconds.sum()), 1)),
+        )  # fmt: skip
+        return table.loc[sorted(table.index, key=instrument_order)]
 
     def _repr_html_(self) -> str:
         from .chart import library_html  # only notebooks need it

@@ -34,7 +34,6 @@ from ..util.checks import check_choice
 from ..util.environment import describe_device, pick_device
 from .audit import WITHOUT, suspects
 from .calibration import Calibration, calibrate, expected_calibration_error, score_open
-from .learner import Schedule, learn
 from .many_libraries import Bank, Changes, LibraryMixtures, named_classes
 from .recognizer import find_checkpoint
 
@@ -235,15 +234,20 @@ def _train_on_many(options: argparse.Namespace) -> Trained:
     model = build("open_pitchnet", classes, features=features, seed=options.seed, **sizes)
     if options.start:
         inherit(model, load_checkpoint(find_checkpoint(options.start)))
-    changes = Changes(**parse_numbers(options.recolour, Changes, "change of training notes"))
-    given = {"versions": changes.versions, "detune": changes.detune}
-    bank = Bank(list(used.values()), features, classes.instruments, **given)
-    mixtures = LibraryMixtures(bank, changes, seed=options.seed)
-    learner = learn(model, mixtures, Schedule(minutes=options.minutes), folder=options.folder)
-    seen = learner.steps * learner.schedule.batch_size
+    changes = Changes(features, **parse_numbers(options.recolour, Changes, "change of training notes"))
+    bank = Bank(list(used.values()), classes, changes)
+    mixtures = LibraryMixtures(bank, changes, size=EPOCH, seed=options.seed)
+    length = {"epochs": options.epochs or LIMIT, "time_limit": None if options.epochs else 60 * options.minutes}
+    history = fit(
+        model, mixtures.epoch, folder=options.folder, features=changes, seed=options.seed, device=options.device,
+        batch_size=32, lr=1e-3, schedule="cosine", warm_up=200, loss="none", decay=0.03, beta2=0.98, clip=3.0,
+        mean=0.998, save_every=180.0, cache_gb=0, **length,
+    )  # fmt: skip
+    device = describe_device(pick_device(options.device))
     card = {
         "data": {"libraries": list(used), "notes": sum(map(len, used.values()))},
-        "training": _about(options, seen, learner.seconds, describe_device("cpu")),
+        "training": _about(options, len(mixtures) * history.epochs, history.seconds, device),
+        "history": json.loads(history.table.round(4).to_json(orient="records")),
     }  # fmt: skip
     unseen = [libraries[label] for label in options.leave_out]
     return model, card, [(one, torch.nonzero(classes.on(one).of_note >= 0).flatten()) for one in unseen]

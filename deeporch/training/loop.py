@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from ..features.recoloured import Recoloured
     from ..models.classifier import NoteClassifier
 
+RATE = "mixtures_per_second"
+SMOOTH = 4  # steps from one update of the running mean of the weights to the next
+FREE = ("epochs", "device", "time_limit", "cache_gb", "amp", "compile", "save_every")  # may change when it goes on
+
 
 def fit(
     model: NoteClassifier,
@@ -116,10 +120,14 @@ class _Fit:
         self.valid = None if valid is None else self._cached(valid, model.features)
         model.to(self.device, memory_format=torch.channels_last)  # convolutions run up to twice as fast on CPUs
         weights, others = split_weights(model)
-        groups = [{"params": weights, "weight_decay": training.l2}, {"params": others, "weight_decay": 0.0}]
+        shrink = training.l2 or training.decay
+        groups = [{"params": weights, "weight_decay": shrink}, {"params": others, "weight_decay": 0.0}]
         gpu = self.device.type == "cuda" and self.ranks.size == 1
         lr = torch.tensor(training.lr, device=self.device) if gpu else training.lr
-        self.optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=lr, fused=True, capturable=gpu)
+        self.optimizer = torch.optim.Adam(
+            [g for g in groups if g["params"]], lr, (0.9, training.beta2), fused=True, capturable=gpu,
+            decoupled_weight_decay=training.decay > 0,
+        )  # fmt: skip
         self.learn = Captured(self._learn_in_parts) if gpu else self._learn_in_parts
         self.network = self.plain = self.ranks.wrap(_AllHeads(model))
         if training.compile:
@@ -130,7 +138,7 @@ class _Fit:
         name, on = self.folder.name if self.folder else type(model).__name__, self.ranks.rank == 0
         self.curves = Curves(name, asdict(training), stamp=self.folder is None, on=on)
         self.before, self.best, self.worse, self.stopped, self.saved = 0.0, math.inf, 0, "", -math.inf
-        self.best_weights: dict[str, torch.Tensor] = {}  # kept for `restore_best` only
+        self.kept = copy_weights(model) if training.mean else {}  # what it ends with: their mean, or the best
 
     def _cached(self, mixtures: Mixtures, features: Mel | ConstantQ | Recoloured) -> CachedFeatures:
         dtype = torch.bfloat16 if self.amp and self.device.type == "cuda" else torch.float32  # as convolutions see it
@@ -148,8 +156,8 @@ class _Fit:
                     bar.update()
                     if self.stopped:
                         break
-        if self.best_weights:
-            self.model.load_state_dict(self.best_weights)
+        if self.kept:
+            self.model.load_state_dict(self.kept)
         self.ranks.unwrap(self.model)
         self.learn = self.train = self.valid = None  # a GPU's memory is free again
         self.curves.close()
@@ -166,12 +174,8 @@ class _Fit:
             row |= dict.fromkeys(("valid_loss", "valid_recall", "valid_exact"), math.nan)
         row["seconds"] = self._spent()
         self.rows.append(row)
-        names = {
-            "valid_loss": "loss/valid",
-            "valid_recall": "recall/valid",
-            "mixtures_per_second": "mixtures per second",
-        }
-        self.curves.write(epoch * self.size, {label: row[name] for name, label in names.items()})
+        names = ("loss/valid", "valid_loss"), ("recall/valid", "valid_recall"), ("mixtures per second", RATE)
+        self.curves.write(epoch * self.size, {label: row[name] for label, name in names})
         bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "valid_loss", "valid_recall")}, refresh=False)
         self._judge(row)
         self._save(epoch)
@@ -189,10 +193,13 @@ class _Fit:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.training.seed * 1_000_003 + epoch + 500_009 * self.ranks.rank)  # dropout's
             for step, which in enumerate(batches, 1):
+                self.steps = (epoch - 1) * len(batches) + step
                 self._set_lr((epoch - 1 + step / len(batches)) / self.training.epochs)
                 x, target = data.batch(self.ranks.share(which))
                 self.most, self.batch_size = data.mixtures.n, len(which)
                 total += self.learn(x if self.augment is None else self.augment(x, generator), target)
+                if self.training.mean and self.steps % SMOOTH == 0:
+                    self._average()
                 now = time.perf_counter()
                 due = now - told > 0.25 if self.ranks.size == 1 else step % 20 == 0  # alike in all processes
                 if due or step == len(batches):
@@ -200,7 +207,7 @@ class _Fit:
                     if self._tell(epoch, seen, size, self.ranks.sum(total).tolist(), now - began, bar):
                         break
         (loss, right, notes), rate = self.ranks.sum(total).tolist(), size / (time.perf_counter() - began)
-        return {"train_loss": loss / size, "train_recall": right / notes, "mixtures_per_second": rate}
+        return {"train_loss": loss / size, "train_recall": right / notes, RATE: rate}
 
     def _learn_in_parts(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Learn from this process's share of a batch, as `_learn_batch`, in as many parts as memory asks for."""
@@ -212,10 +219,8 @@ class _Fit:
                     raise
             torch.cuda.empty_cache()
             self.parts *= 2
-            tqdm.write(
-                f"Memory is full: batches of {self.batch_size} are learned in {self.parts} parts from now on.",
-                sys.stderr,
-            )
+            full = f"Memory is full: batches of {self.batch_size} are learned in {self.parts} parts from now on."
+            tqdm.write(full, sys.stderr)
 
     def _learn_batch(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return a batch's summed loss, its notes that were right, and its notes."""
@@ -224,6 +229,8 @@ class _Fit:
         total = sum(self._learn(*chunk) for chunk in chunks)
         if self.training.l1:
             add_l1(self.model, self.training.l1)
+        if self.training.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip)
         self.optimizer.step()
         return total
 
@@ -240,33 +247,39 @@ class _Fit:
         with torch.no_grad():
             return torch.stack([loss.detach() * len(x), count_right(logits, target, self.most), target.sum()])
 
+    def _average(self) -> None:
+        keep = min(self.training.mean, (1 + self.steps) / (10 + self.steps)) ** SMOOTH  # less at first
+        for name, value in self.model.state_dict().items():
+            before = self.kept[name].to(value.device)
+            self.kept[name] = torch.lerp(value, before, keep) if value.is_floating_point() else value.clone()
+
     def _spent(self) -> float:
         return self.ranks.agree(self.before + time.perf_counter() - self.started)
 
     def _set_lr(self, done: float) -> None:
+        lr = self.training.lr * min(1.0, self.steps / max(1, self.training.warm_up))
         if self.training.schedule == "cosine":
             if self.training.time_limit is not None:  # whichever ends the training
                 done = max(done, self._spent() / self.training.time_limit)
-            for group in self.optimizer.param_groups:
-                lr = self.training.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
-                if isinstance(group["lr"], torch.Tensor):
-                    group["lr"].fill_(lr)  # where the recorded step finds it
-                else:
-                    group["lr"] = lr
+            lr *= (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(lr)  # where the recorded step finds it
+            else:
+                group["lr"] = lr
 
     def _tell(self, epoch: int, seen: int, size: int, total: list, seconds: float, bar) -> bool:  # noqa: ANN001
         """Show progress, check the loss, ask the callback; True to break off."""
         loss, recall = total[0] / seen, total[1] / total[2]
         self._check_finite(loss, f"epoch {epoch} after {seen} of {size} mixtures")
-        bar.set_postfix_str(
-            f"{seen}/{size} loss {loss:.3f} recall {recall:.1%} {seen / seconds:,.0f} mixtures/s", False
-        )
+        rate = seen / seconds
+        bar.set_postfix_str(f"{seen}/{size} loss {loss:.3f} recall {recall:.1%} {rate:,.0f} mixtures/s", False)
         self.curves.write((epoch - 1) * size + seen, {"loss/train": loss, "recall/train": recall})
         bar.refresh() if not bar.disable and bar.mininterval < 1 else bar.update(0)
         if self.callback is None:
             return False
         state = {"epoch": epoch, "epochs": self.training.epochs, "seen": seen, "size": size, "loss": loss}
-        state |= {"recall": recall, "mixtures_per_second": seen / seconds, "history": self.rows, "model": self.model}
+        state |= {"recall": recall, RATE: rate, "history": self.rows, "model": self.model}
         if self.ranks.agree(self.ranks.rank == 0 and self.callback(state)):
             self.stopped = "by the callback"
             return True
@@ -297,7 +310,7 @@ class _Fit:
             if value < self.best:
                 self.best = value
                 if self.training.restore_best:
-                    self.best_weights = copy_weights(self.model)
+                    self.kept = copy_weights(self.model)
                 if self.folder is not None and self.ranks.rank == 0:
                     checkpoints.save_checkpoint(self.folder / "best", self.model, card=self._card())
         if self.training.patience is not None and self.worse >= self.training.patience:
@@ -306,15 +319,8 @@ class _Fit:
             self.stopped = f"time limit of {self.training.time_limit:g} s"
 
     def _card(self) -> dict:
-        return {
-            "training": asdict(self.training),
-            "trained_on": self.on,
-            "history": self.rows,
-            "best": self.best,
-            "worse": self.worse,
-            "stopped": self.stopped,
-            "environment": self.environment,
-        }
+        card = {name: getattr(self, name) for name in ("best", "worse", "stopped", "environment")}
+        return {"training": asdict(self.training), "trained_on": self.on, "history": self.rows, **card}
 
     def _save(self, epoch: int) -> None:
         soon = time.perf_counter() - self.saved < self.training.save_every
@@ -322,6 +328,7 @@ class _Fit:
             return
         self.saved = time.perf_counter()
         state = checkpoints.optimizer_tensors(self.optimizer)
+        state |= {f"mean.{name}": value.cpu().contiguous() for name, value in self.kept.items() if self.training.mean}
         checkpoints.save_checkpoint(self.folder / "last", self.model, card=self._card(), extra=state)
         self._write_history()
 
@@ -334,18 +341,9 @@ class _Fit:
         if last is None or not last.is_file():
             return
         card = checkpoints.read_card(last)
-        free = (
-            "epochs",
-            "device",
-            "time_limit",
-            "cache_gb",
-            "amp",
-            "compile",
-            "save_every",
-        )  # these may change on the way
         wanted = json.loads(json.dumps(asdict(self.training) | self.on))
-        stated = self.on | card["training"] | card.get("trained_on", {})  # older cards do not say on what
-        others = [name for name, value in wanted.items() if name not in free and value != stated.get(name)]
+        stated = asdict(Training()) | self.on | card["training"] | card.get("trained_on", {})  # older cards say less
+        others = [name for name, value in wanted.items() if name not in FREE and value != stated.get(name)]
         differ = [f"{name} is {stated.get(name)!r} there, {wanted[name]!r} here" for name in others]
         if differ:
             raise ValueError(
@@ -354,12 +352,14 @@ class _Fit:
             )
         if self.training.restore_best and math.isfinite(card["best"]):
             checkpoints.load_weights(self.model, self.folder / "best.safetensors")
-            self.best_weights = copy_weights(self.model)
+            self.kept = copy_weights(self.model)
         checkpoints.load_weights(self.model, last)
+        self.kept |= checkpoints.read_tensors(last, prefix="mean.")
         self.rows, self.best, self.worse = card["history"], card["best"], card["worse"]
         self.before = self.rows[-1]["seconds"]
-        patience_over = self.training.patience is not None and self.worse >= self.training.patience
-        self.stopped = card["stopped"] if patience_over else ""
+        limits = (self.worse, self.training.patience), (self.before, self.training.time_limit)
+        over = any(limit is not None and spent >= limit for spent, limit in limits)
+        self.stopped = card["stopped"] if over else ""
         checkpoints.load_optimizer(self.optimizer, last)
         self._write_history()  # in case it was killed before
 

@@ -22,9 +22,15 @@ class Training:
     batch_size: int = 16
     lr: float = 1e-3  # Adam's
     schedule: str = "constant"  # or "cosine", to zero over all epochs (or the time limit, if that is sooner)
-    loss: str = "softmax"  # against multi-hot / N (the study); "bce" (the follow-up), "focal", "asymmetric"
+    loss: str = "softmax"  # against multi-hot / N (the study); "bce" (the follow-up), "focal", "asymmetric"; "none":
+    # only that of the auxiliary heads
     l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
     l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
+    decay: float = 0.0  # takes lr x decay of each weight away in every step: what AdamW's weight_decay does
+    beta2: float = 0.999  # Adam's: how slowly its mean of squared gradients moves
+    clip: float | None = None  # the largest norm of a gradient; longer ones are shortened
+    warm_up: int = 0  # steps in which the learning rate rises from 0
+    mean: float = 0.0  # end with the running mean of the weights, of which each step keeps so much: e.g. 0.998
     compile: bool = False  # fuse the network's layers by torch.compile: a minute at first, then faster on a GPU
     amp: bool = True  # bfloat16 autocast: on CUDA, and networks of conv stages on a CPU with AVX512-BF16
     validate_every: int = 1  # epochs
@@ -46,7 +52,9 @@ class Training:
             raise ValueError(f"lr must be above 0, but is {self.lr!r}.")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience counts validations: it must be at least 1, but is {self.patience!r}.")
-        for name in ("l1", "l2"):
+        if self.mean and self.restore_best:
+            raise ValueError("Give restore_best or mean, not both: a training ends with one of them.")
+        for name in ("l1", "l2", "decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is a penalty and must be 0 or more, but is {getattr(self, name)!r}.")
 

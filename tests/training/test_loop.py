@@ -140,6 +140,42 @@ def test_one_epoch_equals_adam_on_the_loss_with_its_penalty(tiny_library, classe
         assert (ours - theirs).abs().max().item() < 0.02 * moved, name
 
 
+def test_one_epoch_equals_adamw_with_clipping_a_warm_up_and_the_mean_of_its_weights(tiny_library, classes):
+    """Eight steps by hand: the weights end as the mean that is taken after the fourth and the eighth."""
+    data = Mixtures(tiny_library, classes, n=2, size=64, seed=3, samples=SMALL.samples)
+    fitted, by_hand = network(classes, dropout=0.0), network(classes, dropout=0.0).train()
+    options = {"decay": 0.3, "beta2": 0.98, "clip": 0.2, "warm_up": 5, "mean": 0.7}
+    fit(fitted, data, epochs=1, batch_size=8, lr=0.01, seed=5, device="cpu", amp=False, **options)
+    kernels, others = split_weights(by_hand)
+    groups = [{"params": kernels, "weight_decay": 0.3}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.98))
+    start, mean, clipped = weights(by_hand), weights(by_hand), 0
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(5 * 1_000_003 + 1))
+    for step, which in enumerate(order.split(8), 1):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * min(1, step / 5)
+        loss = -(data.targets(which) / 2 * by_hand(SMALL.of(data, which)).log_softmax(1)).sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        norm = sum(p.grad.square().sum() for p in by_hand.parameters()).sqrt().item()
+        for p in by_hand.parameters():
+            p.grad *= min(1, 0.2 / norm)
+        clipped += norm > 0.2
+        optimizer.step()
+        if step % 4 == 0:
+            keep = min(0.7, (1 + step) / (10 + step)) ** 4
+            mean = {name: keep * mean[name] + (1 - keep) * value for name, value in by_hand.state_dict().items()}
+    assert clipped > 0
+    for name, ours in fitted.named_parameters():
+        if name.startswith("stages") and name.endswith("0.bias"):
+            continue  # before batch-norm: their gradient is rounding noise, which Adam blows up
+        moved = (mean[name] - start[name]).abs().max().item()
+        assert moved > 0.005, name
+        assert (ours - mean[name]).abs().max().item() < 0.02 * moved, name
+    with pytest.raises(ValueError, match="Give restore_best or mean, not both"):
+        fit(fitted, data, mean=0.9, restore_best=True)
+
+
 # Learning
 
 
@@ -419,6 +455,10 @@ def test_time_limit(classes, train, tmp_path):
     assert history.seconds >= 0.3
     assert history.table["seconds"].iloc[:-1].max() < 0.3 or history.epochs == 1
     assert history.stopped == "time limit of 0.3 s"
+    again = fit(network(classes), train, epochs=500, time_limit=0.3, folder=tmp_path, device="cpu")
+    assert (again.epochs, again.stopped) == (history.epochs, history.stopped), "its time is up"
+    longer = fit(network(classes), train, epochs=500, time_limit=history.seconds + 0.1, folder=tmp_path, device="cpu")
+    assert longer.epochs > history.epochs
 
 
 def test_callback(classes, train):
