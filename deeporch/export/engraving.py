@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..util.files import writing_to
+from ..util.files import atomic_path, write_text
 from .musicxml import musicxml
 from .staves import tempo_and_grid
 
@@ -29,9 +29,8 @@ def _loaded(score: bytes, **options: Any) -> Any:
     verovio.enableLog(verovio.LOG_OFF)
     verovio.setDefaultResourcePath(str(Path(verovio.__file__).parent / "data"))  # each thread has a default of its own
     toolkit = verovio.toolkit()
-    toolkit.setOptions(
-        {"footer": "none", "xmlIdSeed": 1, "smuflTextFont": "embedded", "pageMarginLeft": 100, **options}
-    )
+    common = {"footer": "none", "xmlIdSeed": 1, "smuflTextFont": "embedded", "pageMarginLeft": 100}
+    toolkit.setOptions(common | options)
     if not toolkit.loadData(score.decode()):
         raise ValueError("verovio cannot read this score.")
     return toolkit
@@ -39,9 +38,7 @@ def _loaded(score: bytes, **options: Any) -> Any:
 
 def to_svg(solution: Solution, path: str | Path, *, tempo: float | None = None) -> Path:
     """Write the score as one system, in SVG."""
-    with writing_to(path) as temporary:
-        temporary.write_text(engrave(solution, tempo=tempo), encoding="utf-8")
-    return Path(path)
+    return write_text(path, engrave(solution, tempo=tempo))
 
 
 def to_pdf(solution: Solution, path: str | Path, *, tempo: float | None = None) -> Path:
@@ -53,14 +50,10 @@ def to_pdf(solution: Solution, path: str | Path, *, tempo: float | None = None) 
 
     tempo, _ = tempo_and_grid(solution, tempo)
     players = len({note.player for note in solution.attacks}) or len(solution.orchestra)
-    score = re.sub(
-        rb'<direction placement="above">\s*<direction-type>\s*<metronome>.*?</direction>',
-        b"",
-        musicxml(solution, tempo=tempo),
-        flags=re.DOTALL,
-    )  # its note is a glyph of a font that PDF would need
+    mark = rb'(?s)<direction placement="above">\s*<direction-type>\s*<metronome>.*?</direction>'
+    score = re.sub(mark, b"", musicxml(solution, tempo=tempo))  # its note is a glyph of a font that PDF would need
     toolkit = _loaded(score, scale=min(80, 1500 // players), svgViewBox=False, **PAGES)
-    with writing_to(path) as temporary:
+    with atomic_path(path) as temporary:
         canvas = Canvas(str(temporary), pagesize=A4, invariant=True)
         canvas.setTitle(solution.title or "Orchestration")
         for page in range(1, toolkit.getPageCount() + 1):

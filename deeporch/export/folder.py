@@ -16,7 +16,7 @@ import numpy as np
 
 from ..notes.instruments import INSTRUMENTS, dynamic_order, full_name, instrument_order, midi_to_pitch
 from ..util.checks import check_choice
-from ..util.files import write_text
+from ..util.files import umask, write_text
 from ..util.progress import progress
 from .staves import desk, technique_words
 from .wav import PEAK, stage, write_wav
@@ -74,7 +74,7 @@ def write_folder(
                 _write_sounds(draft, solutions, target, room, bar.update)
             except Exception as error:
                 failed["wav"] = f"sound.wav: {error or type(error).__name__}"
-        draft.chmod(0o777 & ~_umask())
+        draft.chmod(0o777 & ~umask())
     finally:
         folder = free_folder(folder)
         if any(draft.iterdir()):
@@ -84,12 +84,6 @@ def write_folder(
         else:
             shutil.rmtree(draft, ignore_errors=True)
     return folder, [" ".join(reason.replace(str(draft), str(folder)).split()) for reason in failed.values()]
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _write_sounds(

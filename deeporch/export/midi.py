@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import mido
 
 from ..notes.instruments import DYNAMICS, full_name, writing
-from ..util.files import writing_to
+from ..util.files import atomic_path
 from .staves import desk, tempo_and_grid
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def to_midi(solution: Solution, path: str | Path, *, tempo: float | None = None)
             track.append(message.copy(channel=CHANNELS[channel], time=tick - now))
             now = tick
         file.tracks.append(track)
-    with writing_to(path) as temporary:
+    with atomic_path(path) as temporary:
         file.save(temporary)
     return Path(path)
 
@@ -55,15 +55,13 @@ def _messages(note: SolutionNote) -> list[tuple[float, int, mido.Message]]:
     pitch, end = max(0, min(127, note.midi + semitones)), note.onset + note.duration
     count = math.ceil(note.duration / STEP) if note.swell else 1
     levels = [note.swell * (k / max(1, count - 1) - (note.swell > 0)) for k in range(count)]  # 0 is the loudest
+    values = [round(127 * 10 ** (db / 40)) for db in levels]
+    swell = [mido.Message("control_change", control=11, value=value) for value in values]
     return [
-        (end, 0, mido.Message("note_off", note=pitch)),
-        (note.onset, 1, mido.Message("pitchwheel", pitch=bend)),
-        *(
-            (note.onset + k * STEP, 2, mido.Message("control_change", control=11, value=round(127 * 10 ** (db / 40))))
-            for k, db in enumerate(levels)
-        ),
+        (end, 0, mido.Message("note_off", note=pitch)), (note.onset, 1, mido.Message("pitchwheel", pitch=bend)),
+        *((note.onset + k * STEP, 2, message) for k, message in enumerate(swell)),
         (note.onset, 3, mido.Message("note_on", note=pitch, velocity=velocity(note.dynamic))),
-    ]
+    ]  # fmt: skip
 
 
 def velocity(dynamic: str) -> int:

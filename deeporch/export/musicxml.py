@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ..notes.instruments import DYNAMICS, Instrument, midi_to_pitch, writing
-from ..util.files import writing_to
+from ..util.files import write_bytes
 from .staves import Event, Staff, staves, tempo_and_grid, words, written
 
 if TYPE_CHECKING:
@@ -32,17 +32,14 @@ PAPER = {"A4": (210, 297), "A3": (297, 420)}  # millimetres
 
 def to_musicxml(solution: Solution, path: str | Path, *, tempo: float | None = None) -> Path:
     """Write a score, one part a player who plays; see `musicxml` for what is in it."""
-    text = musicxml(solution, tempo=tempo)
-    with writing_to(path) as temporary:
-        temporary.write_bytes(text)
-    return Path(path)
+    return write_bytes(path, musicxml(solution, tempo=tempo))
 
 
 def to_parts(solution: Solution, folder: str | Path, *, tempo: float | None = None) -> Path:
     """Write into a folder the part of each player who plays, with the tempo and the bars of the score."""
     for staff in staves(solution, *tempo_and_grid(solution, tempo)):
-        with writing_to(Path(folder) / f"{staff.name.replace(' / ', '-')}.musicxml") as temporary:
-            temporary.write_bytes(musicxml(solution, tempo=tempo, player=staff.player))
+        path = Path(folder) / f"{staff.name.replace(' / ', '-')}.musicxml"
+        write_bytes(path, musicxml(solution, tempo=tempo, player=staff.player))
     return Path(folder)
 
 
@@ -59,10 +56,9 @@ def musicxml(solution: Solution, *, tempo: float | None = None, player: int | No
     _part_list(_add(root, "part-list"), parts)
     for number, staff in enumerate(parts, 1):
         part = _add(root, "part", id=f"P{number}")
-        for bar, measure in enumerate(
-            _Writer(staff, grid, bars, f"I{number}", None if number > 1 else tempo).measures()
-        ):
-            measure.set("number", str(bar + 1))
+        writer = _Writer(staff, grid, bars, None if number > 1 else tempo)
+        for bar, measure in enumerate(writer.measures(), 1):
+            measure.set("number", str(bar))
             part.append(measure)
     ElementTree.indent(root)
     doctype = (
@@ -123,14 +119,14 @@ def _part_list(parent: Element, parts: Sequence[Staff]) -> None:
 class _Writer:
     """Writes the measures of one part."""
 
-    def __init__(self, staff: Staff, grid: int, bars: int, sound: str, tempo: float | None) -> None:
-        self.staff, self.grid, self.bars, self.sound, self.tempo = staff, grid, bars, sound, tempo
+    def __init__(self, staff: Staff, grid: int, bars: int, tempo: float | None) -> None:
+        self.staff, self.grid, self.bars, self.tempo = staff, grid, bars, tempo
         self.words = words(staff.events, len(staff.plays) > 1)
         self.clefs = _choose_clefs(staff)
         self.high = [_ledgers(event, clef) > OCTAVE for event, clef in zip(staff.events, self.clefs, strict=True)]
         self.instrument = staff.events[0].instrument if staff.events else staff.plays[0]
         self.clef = self.clefs[0] if staff.events else writing(self.instrument).clefs.split()[0]
-        self.dynamic, self.hairpin = "", False
+        self.dynamic = ""
 
     def measures(self) -> Iterator[Element]:
         """Yield the measures, the last with a final bar line."""
@@ -311,15 +307,14 @@ def _pieces(start: int, end: int, which: int | None, grid: int) -> Iterator[tupl
 def _beam(notes: Sequence[tuple[int, list[Element] | None]], grid: int) -> None:
     """Beam what is shorter than a quarter within each beat."""
     groups: list[list[Element]] = [[]]
-    beat = -1
+    flags, beat = {"eighth": 1, "16th": 2, "32nd": 3}, -1
     for start, elements in notes:
-        short = elements is not None and elements[0].findtext("type") in ("eighth", "16th", "32nd")
+        short = elements is not None and elements[0].findtext("type") in flags
         if not short or start // grid != beat:
             groups.append([])
         if short:
             groups[-1].append(elements[0])
         beat = start // grid
-    flags = {"eighth": 1, "16th": 2, "32nd": 3}
     for group in (group for group in groups if len(group) > 1):
         counts = [flags[note.findtext("type")] for note in group]
         for i, note in enumerate(group):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..util.files import writing_to
+from ..util.files import write_text
 
 if TYPE_CHECKING:
     from ..orchestration.solution import Solution, SolutionNote
@@ -23,27 +23,19 @@ EXTRAS = ("player", "gain", "swell")  # our own, in a list after what Orchidea w
 
 def to_json(solution: Solution, path: str | Path) -> Path:
     """Write everything but the audio as JSON: the notes, the orchestra, the distance, the library's name and key."""
+    library, distance = solution.library, solution.distance if np.isfinite(solution.distance) else None
     card = {
-        "format": "deeporch solution 1",
-        "library": {"name": solution.library.name, "key": solution.library.key},
-        "orchestra": list(solution.orchestra),
-        "distance": solution.distance if np.isfinite(solution.distance) else None,
-        "distance_name": solution.distance_name,
-        "seconds": solution.seconds,
-        "title": solution.title,
-        "loudness": solution.loudness,
+        "format": "deeporch solution 1", "library": {"name": library.name, "key": library.key},
+        "orchestra": list(solution.orchestra), "distance": distance,
+        **{name: getattr(solution, name) for name in ("distance_name", "seconds", "title", "loudness")},
         "notes": [asdict(note) for note in solution.notes],
-    }
-    with writing_to(path) as temporary:
-        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return Path(path)
+    }  # fmt: skip
+    return write_text(path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
 
 
 def to_connection(solution: Solution, path: str | Path) -> Path:
     """Write a solution in Orchidea's connection form."""
-    with writing_to(path) as temporary:
-        temporary.write_text(connection_text(solution), encoding="utf-8")
-    return Path(path)
+    return write_text(path, connection_text(solution))
 
 
 def connection_text(solution: Solution) -> str:

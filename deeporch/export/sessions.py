@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..notes.instruments import writing
-from ..util.files import writing_to
+from ..util.files import write_text
 from .midi import velocity
 from .staves import staves, tempo_and_grid
 from .wav import panning, write_wav
@@ -27,16 +27,12 @@ def to_bach(solution: Solution, path: str | Path) -> Path:
     lines = [f"roll [ clefs {clefs} ] [ voicenames {names} ]"]
     for staff in parts:
         lines.append("[")
-        lines += [
-            f"  [ {1000 * n.onset:.10g} [ {100 * n.midi + n.cents:.10g} {1000 * n.duration:.10g} {velocity(n.dynamic)} "
-            f"[ slots [ {DYNAMICS_SLOT} {_quoted(n.dynamic)} ] ] 0 ] 0 ]"
-            for n in solution.attacks
-            if n.player == staff.player
-        ]
+        for n in (note for note in solution.attacks if note.player == staff.player):
+            sound = f"{100 * n.midi + n.cents:.10g} {1000 * n.duration:.10g} {velocity(n.dynamic)}"
+            slots = f"[ slots [ {DYNAMICS_SLOT} {_quoted(n.dynamic)} ] ]"
+            lines.append(f"  [ {1000 * n.onset:.10g} [ {sound} {slots} 0 ] 0 ]")
         lines.append("]")
-    with writing_to(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Path(path)
+    return write_text(path, "\n".join(lines) + "\n")
 
 
 def to_reaper(solution: Solution, path: str | Path, *, tempo: float | None = None) -> Path:
@@ -54,9 +50,7 @@ def to_reaper(solution: Solution, path: str | Path, *, tempo: float | None = Non
             "      POSITION 0", f"      LENGTH {solution.seconds:.6f}", f"      NAME {_quoted(staff.name)}",
             "      <SOURCE WAVE", f"        FILE {_quoted(f'{folder.name}/{file}')}", "      >", "    >", "  >",
         ]  # fmt: skip
-    with writing_to(path) as temporary:
-        temporary.write_text("\n".join([*lines, ">"]) + "\n", encoding="utf-8")
-    return path
+    return write_text(path, "\n".join([*lines, ">"]) + "\n")
 
 
 def _quoted(text: str) -> str:

@@ -47,17 +47,14 @@ class Staff:
 
 def staves(solution: Solution, tempo: float, grid: int) -> list[Staff]:
     """Return the players who play, in score order; all of them if nobody does."""
-    players = sorted(range(len(solution.orchestra)), key=lambda i: (*_score_order(solution.orchestra[i]), i))
+    firsts = [plays.split("|")[0] for plays in solution.orchestra]
+    players = sorted(range(len(firsts)), key=lambda i: (*instrument_order(firsts[i]), i))
     found = []
     for player in players:
         plays, number = solution.orchestra[player].split("|"), desk(solution, player)
         name, short = " / ".join(map(full_name, plays)) + number, "/".join(plays) + number
         found.append(Staff(player, tuple(plays), name, short, tuple(_events(solution, player, tempo, grid))))
     return [staff for staff in found if staff.events] or found
-
-
-def _score_order(plays: str) -> tuple[int, str]:
-    return instrument_order(plays.split("|")[0])
 
 
 def desk(solution: Solution, player: int) -> str:

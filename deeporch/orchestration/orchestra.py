@@ -34,17 +34,12 @@ def parse_orchestra(orchestra: str | Sequence[str], notes: NoteLibrary) -> tuple
         raise ValueError("The orchestra has no player: give instruments separated by spaces, such as 'Fl Ob ClBb Vc'.")
     known = sorted(notes.table["instrument"].unique())
     players = tuple(_that_it_has(player, known) for player in players)
-    for player in players:
-        for instrument in player.split("|"):
-            if instrument in known:
-                continue
-            names = dict(zip(notes.table["name"], notes.table["instrument"], strict=True))
-            hint = dict.fromkeys(names.get(n, n) for n in near(instrument, [*known, *names]))
-            hint = f" did you mean {' or '.join(map(repr, hint))}?" if hint else ""
-            raise ValueError(
-                f"Unknown instrument {instrument!r} in the orchestra:{hint} The library {notes.name!r} has "
-                f"{', '.join(known)}."
-            )
+    for instrument in (name for player in players for name in player.split("|") if name not in known):
+        names = dict(zip(notes.table["name"], notes.table["instrument"], strict=True))
+        hint = dict.fromkeys(names.get(n, n) for n in near(instrument, [*known, *names]))
+        hint = f" did you mean {' or '.join(map(repr, hint))}?" if hint else ""
+        have = f"The library {notes.name!r} has {', '.join(known)}."
+        raise ValueError(f"Unknown instrument {instrument!r} in the orchestra:{hint} {have}")
     return players
 
 
@@ -58,18 +53,12 @@ def _that_it_has(player: str, known: list[str]) -> str:
 def as_it_sounds(notes: NoteLibrary) -> NoteLibrary:
     """Return a library whose pitches are those that sound; Philharmonia's may be those of the files' names."""
     table = notes.table
-    if (
-        not {"named", "length"} <= set(table)
-        or not table["named"].notna().all()
-        or (table["named"] != table["pitch"]).any()
-    ):
+    if not {"named", "length"} <= set(table) or not (table["named"] == table["pitch"]).fillna(False).all():
         return notes
-    rows = [
-        sounding(row) for row in table[["instrument", "dynamic", "midi", "length", "named", "take"]].to_dict("records")
-    ]
-    midi = np.array([row["midi"] for row in rows])
+    rows = map(sounding, table[["instrument", "dynamic", "midi", "length", "named", "take"]].to_dict("records"))
+    midi, take = zip(*((row["midi"], row["take"]) for row in rows), strict=True)
     found = copy(notes)  # the same recordings
-    found.table = table.assign(midi=midi, pitch=[midi_to_pitch(m) for m in midi], take=[row["take"] for row in rows])
+    found.table = table.assign(midi=np.array(midi), pitch=list(map(midi_to_pitch, midi)), take=take)
     return found
 
 
@@ -84,19 +73,16 @@ def note_filters(
     partial_filter: float = 0.0,
 ) -> list[Filter]:
     """Return the filters that the options ask for; see `deeporch.orchestrate`."""
-    found, midi = (
-        [Filter(f"recordings of {SHORTEST:g} s and more", notes.table["seconds"].to_numpy() >= SHORTEST)],
-        notes.table["midi"].to_numpy(dtype=float),
-    )
+    midi = notes.table["midi"].to_numpy(dtype=float)
+    found = [Filter(f"recordings of {SHORTEST:g} s and more", notes.table["seconds"].to_numpy() >= SHORTEST)]
     if pitch_range is not None:
         if len(pitch_range) != 2:
             raise ValueError(f"pitch_range is a lowest and a highest pitch, but is {pitch_range!r}.")
         low, high = map(_midi, pitch_range)
         if low > high:
             raise ValueError(f"pitch_range goes from the lowest to the highest pitch, but is {pitch_range!r}.")
-        found.append(
-            Filter(f"pitch_range {midi_to_pitch(low)} to {midi_to_pitch(high)}", (midi >= low) & (midi <= high))
-        )
+        name = f"pitch_range {midi_to_pitch(low)} to {midi_to_pitch(high)}"
+        found.append(Filter(name, (midi >= low) & (midi <= high)))
     if pitches is not None:
         wanted = sorted({_midi(p) for p in (pitches.split() if isinstance(pitches, str) else pitches)})
         shown = " ".join(map(midi_to_pitch, wanted))
@@ -117,8 +103,7 @@ def _midi(pitch: str | int) -> int:
 
 def candidates(notes: NoteLibrary, players: Sequence[str], filters: Sequence[Filter]) -> list[np.ndarray]:
     """Return the rows of the library that each player may be given."""
-    rows = {}
-    reasons = []
+    rows, reasons = {}, []
     for instrument in dict.fromkeys(name for player in players for name in player.split("|")):
         keep = (notes.table["instrument"] == instrument).to_numpy(dtype=bool)
         for each in filters:
@@ -156,9 +141,8 @@ def fix(
         else:
             instrument, rows, able = note.instrument, np.array([note.note]), [note.player]
         if not len(rows):
-            raise ValueError(
-                f"The fixed note {note!r} is not in the library {notes.name!r}: write 'Vc C2' or 'Vc C2 ff'."
-            )
+            how = "write 'Vc C2' or 'Vc C2 ff'"
+            raise ValueError(f"The fixed note {note!r} is not in the library {notes.name!r}: {how}.")
         free = [p for p in able if p not in must_play and p < len(players) and instrument in players[p].split("|")]
         if not free:
             name = note if isinstance(note, str) else f"{note.instrument} {note.pitch}"

@@ -147,8 +147,16 @@ def orchestrate(
     measure, compared_on = get_distance(distance), pick_device(device)
     notes = as_it_sounds(notes)
     players = parse_orchestra(orchestra, notes)
-    _check_options(solutions, diversity, min_notes, max_notes, note_cost, len(players), partial_filter, continuity)
-    _check_budget(evaluations, seconds)
+    for name, (value, low, high) in {
+        "solutions": (solutions, 1, 1000), "diversity": (diversity, 0, math.inf), "note_cost": (note_cost, 0, 10),
+        "partial_filter": (partial_filter, 0, 1), "continuity": (continuity, 0, math.inf),
+        "min_notes": (min_notes, 1, len(players)), "max_notes": (max_notes, min_notes, len(players)),
+    }.items():  # fmt: skip
+        if value is not None:
+            check_range(value, low, high, name)
+    for name, value in (("evaluations", evaluations), ("seconds", seconds)):
+        if value is not None and not value > 0:
+            raise ValueError(f"The budget leaves nothing to search with: {name} must be more than 0, but is {value!r}.")
     budget = Budget(evaluations, seconds, stop=stop, progress=progress)
     sound = read_target(target, sample_rate, notes.sample_rate)
     spans = find_segments(sound, notes.sample_rate, segments)
@@ -160,11 +168,9 @@ def orchestrate(
     for span in progress_of(spans, desc="segments", leave=False):
         part = sound[round(span.begin * notes.sample_rate) : round(span.end * notes.sample_rate)]
         partials, _ = find_partials(part, notes.sample_rate, threshold=partial_filter or CLEAR)
-        same = next(
-            (p for p in problems if abs(p.seconds - span.seconds) < 1e-3 and not retune and not partial_filter), None
-        )
-        if same is not None:
-            problem = same.aimed(part)
+        alike = [p for p in problems if abs(p.seconds - span.seconds) < 1e-3 and not retune and not partial_filter]
+        if alike:
+            problem = alike[0].aimed(part)
         else:
             filters = note_filters(notes, partials=partials, partial_filter=partial_filter, **options)
             choices, must_play = fix(notes, players, candidates(notes, players, filters), fixed)
@@ -198,24 +204,3 @@ def _is_one_note(sound: torch.Tensor, notes: NoteLibrary, players: Sequence[str]
     rows, seconds = candidates(notes, players, note_filters(notes)), len(sound) / notes.sample_rate
     problem = SearchProblem(sound, notes, rows, DISTANCES[DEFAULT], seconds)
     return seconds <= LONGEST and float(SearchState(problem).alone().min()) < ALONE
-
-
-def _check_options(
-    solutions: int, diversity: float, min_notes: int, max_notes: int | None, note_cost: float | None, players: int,
-    partial_filter: float, continuity: float,
-) -> None:  # fmt: skip
-    check_range(solutions, 1, 1000, "solutions")
-    check_range(diversity, 0, math.inf, "diversity")
-    check_range(partial_filter, 0, 1, "partial_filter")
-    check_range(continuity, 0, math.inf, "continuity")
-    check_range(min_notes, 1, players, "min_notes")
-    if max_notes is not None:
-        check_range(max_notes, min_notes, players, "max_notes")
-    if note_cost is not None:
-        check_range(note_cost, 0, 10, "note_cost")
-
-
-def _check_budget(evaluations: int | None, seconds: float | None) -> None:
-    for name, value in (("evaluations", evaluations), ("seconds", seconds)):
-        if value is not None and not value > 0:
-            raise ValueError(f"The budget leaves nothing to search with: {name} must be more than 0, but is {value!r}.")

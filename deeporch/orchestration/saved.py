@@ -20,11 +20,16 @@ from ..util.checks import near
 from .solution import Solution, SolutionNote
 
 
-def from_json(path: str | Path, notes: NoteLibrary) -> Solution:
-    """Read a solution that `to_json` wrote."""
+def _existing(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    return path
+
+
+def from_json(path: str | Path, notes: NoteLibrary) -> Solution:
+    """Read a solution that `to_json` wrote."""
+    path = _existing(path)
     try:
         card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_finite, parse_float=_finite)
         rows = [SolutionNote(**_cast(row)) for row in card["notes"]]
@@ -53,18 +58,14 @@ def _finite(word: str) -> float:
 
 def _cast(row: dict[str, Any]) -> dict[str, Any]:
     """Return a note's fields with the types of SolutionNote; those that older files lack have their defaults."""
-    kinds = {"int": int, "float": float, "str": str}
-    return {
-        f.name: kinds[str(f.type)](row[f.name]) for f in fields(SolutionNote) if f.name in row or f.default is MISSING
-    }
+    kinds, stated = {"int": int, "float": float, "str": str}, fields(SolutionNote)
+    return {f.name: kinds[str(f.type)](row[f.name]) for f in stated if f.name in row or f.default is MISSING}
 
 
 def _moved(note: SolutionNote, notes: NoteLibrary, where: str) -> SolutionNote:
     """Return a note at the row where another library has it."""
-    row = find_row(
-        notes, where, file=note.file, instrument=note.instrument, midi=note.midi, dynamic=note.dynamic,
-        technique=note.technique, mute=note.mute,
-    )  # fmt: skip
+    what = ("file", "instrument", "midi", "dynamic", "technique", "mute")
+    row = find_row(notes, where, **{name: getattr(note, name) for name in what})
     options = {name: getattr(note, name) for name in ("cents", "onset", "duration", "gain", "swell")}
     return SolutionNote.of(notes, row, note.player, **options)
 
@@ -76,9 +77,7 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 def read_connection(path: str | Path, notes: NoteLibrary) -> Solution:
     """Read a solution in the connection form, Orchidea's or ours, so that it can be heard and scored."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    path = _existing(path)
     orchestra: list[str] = []
     extras: dict[str, list[float]] = {}
     onsets, read = [], []
@@ -162,23 +161,20 @@ def _note(
     plain = [w for w in words if w != file and not NUMBER.fullmatch(w)]
     pitches = [found for word in [*plain, *stem] if (found := PITCH.fullmatch(word))]
     dynamics = [word for word in [*plain, *stem] if word in DYNAMICS]
-    names = [
-        w for w in plain if not (PITCH.fullmatch(w) or w in DYNAMICS or STRING.fullmatch(w) or RETUNING.fullmatch(w))
-    ]
+    forms = (PITCH, STRING, RETUNING)
+    names = [word for word in plain if word not in DYNAMICS and not any(form.fullmatch(word) for form in forms)]
     names = names or [word for word in stem if word not in dynamics and not PITCH.fullmatch(word)]
-    instrument, plus, mute = next((w for w in names if w.split("+")[0] in known), names[0] if names else "").partition(
-        "+"
-    )
-    rest = names[names.index(instrument + plus + mute) + 1 :] if instrument else []
+    name = next((word for word in names if word.split("+")[0] in known), names[0] if names else "")
+    instrument, _, mute = name.partition("+")
+    rest = names[names.index(name) + 1 :] if instrument else []
     what = " ".join(words)
     if not instrument or (not pitches and not {"N", "NA"} & set(plain)):
         raise ValueError(f"{where}: a note needs an instrument and a pitch, but reads {what!r}.")
     if not pitches:
         row, higher = files.get("-".join(stem), -1), 0.0
         if row < 0:
-            warnings.warn(
-                f"{where}: left out, the library {notes.name!r} has no note without a pitch: {what!r}.", stacklevel=3
-            )
+            without = f"the library {notes.name!r} has no note without a pitch: {what!r}"
+            warnings.warn(f"{where}: left out, {without}.", stacklevel=3)
             return None
     else:
         higher = 50.0 if pitches[0][2] else 0.0
@@ -216,10 +212,8 @@ def _seat(found: list[SolutionNote], orchestra: list[str], where: str) -> list[S
             held = [s.player for s in seated if s.midi == note.midi and s.instrument == note.instrument]
             free = [i for i in held if i not in busy] + [i for i in able if i not in busy]
             if not free:
-                raise ValueError(
-                    f"{where}: nobody in the orchestra {' '.join(orchestra)} is free to play {note.instrument} "
-                    f"{note.pitch} at {note.onset:g} s."
-                )
+                what = f"{note.instrument} {note.pitch} at {note.onset:g} s"
+                raise ValueError(f"{where}: nobody in the orchestra {' '.join(orchestra)} is free to play {what}.")
             note = replace(note, player=free[0])
         seated.append(note)
     return seated

@@ -70,23 +70,15 @@ def single_notes(states: Sequence[SearchState], spans: Sequence[Segment]) -> lis
 
 def _pass_on(states: Sequence[SearchState]) -> None:
     """Compare what was found for each segment with its neighbours too, so that notes may be held."""
-    rows = [
-        np.append(state.problem.rows, -1)[torch.stack([a for _, a in state.ranked()[:PASSED_ON]]).numpy()]
-        for state in states
-    ]
-    for (here, given), (there, received) in pairwise(zip(states, rows, strict=True)):
+    plays = [torch.stack([assignment for _, assignment in state.ranked()[:PASSED_ON]]) for state in states]
+    found = [_midi_and_rows(state, play)[1] for state, play in zip(states, plays, strict=True)]
+    for (here, given), (there, received) in pairwise(zip(states, found, strict=True)):
         for state, others in ((here, received), (there, given)):
-            _receive(state, others)
-
-
-def _receive(state: SearchState, others: np.ndarray) -> None:
-    """Keep assignments of rows of the library (−1: a rest) that a neighbour found."""
-    problem, free = state.problem, SearchState(state.problem)  # no budget ends it
-    for rows in others:
-        places = np.searchsorted(problem.rows, rows).clip(0, problem.rest - 1)
-        known = problem.rows[places] == rows
-        assignment = torch.from_numpy(np.where(known, places, problem.rest))
-        state.keep(assignment, free.score_of(assignment))
+            problem, free = state.problem, SearchState(state.problem)  # no budget ends it
+            for rows in others:
+                places = np.searchsorted(problem.rows, rows).clip(0, problem.rest - 1)
+                assignment = torch.from_numpy(np.where(problem.rows[places] == rows, places, problem.rest))
+                state.keep(assignment, free.score_of(assignment))
 
 
 def _paths(
@@ -208,9 +200,8 @@ def _swelling(draft: Solution, spans: Sequence[Segment]) -> tuple[Solution, np.n
     notes = []
     for note in draft.notes:
         end = note.onset + note.duration
-        swell = sum(
-            x for x, s in zip(lacking, spans, strict=True) if s.begin < end - 0.01 and s.end > note.onset + 0.01
-        )
+        pairs = zip(lacking, spans, strict=True)
+        swell = sum(x for x, span in pairs if span.begin < end - 0.01 and span.end > note.onset + 0.01)
         notes.append(replace(note, swell=round(swell, 1)) if abs(swell) >= STRAIGHT else note)
     changed = replace(draft, notes=tuple(notes))
     if notes == list(draft.notes):
@@ -222,19 +213,12 @@ def _swelling(draft: Solution, spans: Sequence[Segment]) -> tuple[Solution, np.n
     return changed, audio
 
 
-def _with_different_notes(solutions: Sequence[Solution]) -> list[Solution]:
-    """Return the first of those that differ in nothing but dynamics or players."""
-    seen: dict[frozenset, Solution] = {}
-    for solution in solutions:
-        key = frozenset((note.instrument, note.midi, round(note.onset, 3)) for note in solution.notes)
-        seen.setdefault(key, solution)
-    return list(seen.values())
-
-
 def pick(solutions: Sequence[Solution], count: int, diversity: float) -> list[Solution]:
     """Return the best of solutions, the nearest of which comes first, that are unlike each other, in their order."""
-    solutions = _with_different_notes(solutions)
-    if not solutions:
+    seen: dict[frozenset, Solution] = {}  # the first of those that differ in nothing but dynamics or players
+    for each in solutions:
+        seen.setdefault(frozenset((note.instrument, note.midi, round(note.onset, 3)) for note in each.notes), each)
+    if not (solutions := list(seen.values())):
         return []
     names = [{(note.player, note.instrument, note.midi, round(note.onset, 3)) for note in s.notes} for s in solutions]
     members = {name: i for i, name in enumerate(sorted(set().union(*names)))}

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,112 +31,46 @@ JOINED = 1e-3  # seconds: a note that begins so soon after the same one has ende
 
 @dataclass(frozen=True)
 class SolutionNote:
-    """One note of a solution.
+    """One note of a solution; instrument, pitch, dynamic, technique and mute are as in the library's table."""
 
-    Parameters
-    ----------
-    note : int
-        Its row in the library.
-    player : int
-        Who plays it: an index into the solution's orchestra.
-    instrument, pitch, dynamic, technique : str
-        As in the library's table; what sounds is `pitch`, whatever the instrument's transposition.
-    midi : int
-        The number of `pitch`; 60 is C4.
-    cents : float
-        How far the recording is retuned, in hundredths of a semitone.
-    onset, duration : float
-        In seconds. Of an instrument that holds a tone, a note longer than its recording is continued; what is struck or
-        plucked dies away.
-    gain : float
-        Linear; 1.0 is as recorded.
-    file : str
-        The recording, relative to the library's root.
-    mute : str
-        As in the library: ``"S"`` is con sordino; empty without one.
-    swell : float
-        By how many decibels the note grows (or, below 0, fades) from its onset to its end.
-    """
-
-    note: int
-    player: int
+    note: int  # its row in the library
+    player: int  # an index into the solution's orchestra
     instrument: str
-    pitch: str
-    midi: int
+    pitch: str  # what sounds, whatever the instrument's transposition
+    midi: int  # 60 is C4
     dynamic: str
     technique: str = "ord"
-    cents: float = 0.0
-    onset: float = 0.0
-    duration: float = 1.0
-    gain: float = 1.0
-    file: str = ""
-    mute: str = ""
-    swell: float = 0.0
+    cents: float = 0.0  # hundredths of a semitone by which the recording is retuned
+    onset: float = 0.0  # in seconds
+    duration: float = 1.0  # in seconds; a held note may be longer than its recording, what is struck dies away
+    gain: float = 1.0  # linear; 1 is as recorded
+    file: str = ""  # the recording, relative to the library's root
+    mute: str = ""  # "S" is con sordino
+    swell: float = 0.0  # decibels by which it grows (below 0: fades) from its onset to its end
 
     @classmethod
-    def of(
-        cls,
-        library: NoteLibrary,
-        note: int,
-        player: int,
-        *,
-        cents: float = 0.0,
-        onset: float = 0.0,
-        duration: float | None = None,
-        gain: float = 1.0,
-        swell: float = 0.0,
-    ) -> SolutionNote:
-        """Return row `note` of a library as played by `player`; its default duration is the whole recording."""
+    def of(cls, library: NoteLibrary, note: int, player: int, **numbers: float) -> SolutionNote:
+        """Return row `note` of a library as played by `player`, with cents, onset, …; it lasts as its recording."""
         row = library.table.iloc[note]
         names = {name: str(row[name]) for name in ("instrument", "pitch", "dynamic", "technique", "file")}
         mute = row["mute"] if "mute" in row.index and isinstance(row["mute"], str) else ""
-        seconds = float(row["seconds"]) if duration is None else float(duration)
-        return cls(
-            note=int(note), player=int(player), midi=int(row["midi"]), cents=float(cents), onset=float(onset),
-            duration=seconds, gain=float(gain), swell=float(swell), mute=mute, **names,
-        )  # fmt: skip
+        numbers = {name: float(value) for name, value in ({"duration": row["seconds"]} | numbers).items()}
+        return cls(note=int(note), player=int(player), midi=int(row["midi"]), mute=mute, **names, **numbers)
 
 
 @dataclass(frozen=True)
 class Solution:
-    """An orchestration of a target.
+    """An orchestration of a target; ValueError if a note's player, instrument or row of the library does not exist."""
 
-    Parameters
-    ----------
-    notes : tuple of SolutionNote
-        In any order.
-    orchestra : tuple of str
-        One entry a player; ``"ClBb|BClBb"`` is one player who doubles.
-    library : NoteLibrary
-        Where the recordings are.
-    distance : float
-        From the target.
-    distance_name : str
-        Which distance that is.
-    seconds : float
-        The target's duration, and that of `render`.
-    title : str
-        What the score is called: the target's name.
-    loudness : float, optional
-        The target's, as `deeporch.util.audio.loudness` measures it: what is written as WAV is as loud.
-    single : float
-        The distance of the best single note; NaN if that is not known.
-
-    Raises
-    ------
-    ValueError
-        If a note names a player, an instrument of a player, or a row of the library that does not exist.
-    """
-
-    notes: tuple[SolutionNote, ...]
-    orchestra: tuple[str, ...]
+    notes: tuple[SolutionNote, ...]  # in any order
+    orchestra: tuple[str, ...]  # one entry a player; "ClBb|BClBb" is one player who doubles
     library: NoteLibrary = field(repr=False, compare=False)
-    distance: float
+    distance: float  # from the target
     distance_name: str
-    seconds: float
-    title: str = ""
-    loudness: float | None = None
-    single: float = math.nan
+    seconds: float  # the target's duration, and that of `render`
+    title: str = ""  # of the score: the target's name
+    loudness: float | None = None  # the target's, by `deeporch.util.audio.loudness`: what is written as WAV is as loud
+    single: float = math.nan  # the distance of the best single note, if that is known
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(self.notes))
@@ -145,21 +78,15 @@ class Solution:
         if not (np.isfinite(self.seconds) and self.seconds > 0):
             raise ValueError(f"A solution lasts longer than 0 s, but seconds is {self.seconds!r}.")
         for note in self.notes:
-            if not 0 <= note.player < len(self.orchestra):
-                raise ValueError(
-                    f"{note.instrument} {note.pitch} is played by player {note.player}, but the orchestra has "
-                    f"players 0 to {len(self.orchestra) - 1}."
-                )
-            if note.instrument not in self.orchestra[note.player].split("|"):
-                raise ValueError(
-                    f"{note.instrument} {note.pitch} is given to player {note.player}, who plays "
-                    f"{self.orchestra[note.player]}."
-                )
+            name, players = f"{note.instrument} {note.pitch} is", self.orchestra
+            if not 0 <= note.player < len(players):
+                last = len(players) - 1
+                raise ValueError(f"{name} played by player {note.player}, but the orchestra has players 0 to {last}.")
+            if note.instrument not in players[note.player].split("|"):
+                raise ValueError(f"{name} given to player {note.player}, who plays {players[note.player]}.")
             if not 0 <= note.note < len(self.library):
-                raise ValueError(
-                    f"{note.instrument} {note.pitch} is row {note.note} of the library, which has rows 0 to "
-                    f"{len(self.library) - 1}."
-                )
+                last = len(self.library) - 1
+                raise ValueError(f"{name} row {note.note} of the library, which has rows 0 to {last}.")
 
     @property
     def quality(self) -> str:
@@ -167,15 +94,8 @@ class Solution:
         if not self.single > 0:
             return ""
         share = self.distance / self.single
-        word = (
-            "very close"
-            if min(share, 5 * self.distance) < 0.3
-            else "close"
-            if share < 0.6
-            else "similar"
-            if share < 0.85
-            else "far"
-        )
+        near = min(share, 5 * self.distance) < 0.3
+        word = "very close" if near else "close" if share < 0.6 else "similar" if share < 0.85 else "far"
         return f"{word}: {share:.0%} of the best single note's distance"
 
     @property
@@ -217,68 +137,19 @@ class Solution:
         return out
 
     def render(self, *, players: Iterable[int] | None = None) -> np.ndarray:
-        """Return the solution as it sounds: mono float32 [samples], at the library's sample rate.
-
-        Parameters
-        ----------
-        players : iterable of int, optional
-            Only these; default all.
-
-        Returns
-        -------
-        numpy.ndarray
-            The notes' sum, `seconds` long. As many loud notes exceed full scale, so may this.
-        """
+        """Return the sum of the notes, or those of some players: mono float32 [samples], maybe beyond full scale."""
         stems = self.stems()
         return stems.sum(0) if players is None else stems[list(players)].sum(0)
 
-    def to_wav(self, path: str | Path, *, room: float = 0.0, gain: float = 1.0) -> Path:
-        """Write stereo WAV, the players seated on the stage; see `deeporch.export.wav`."""
-        return to_wav(self, path, room=room, gain=gain)
-
-    def to_musicxml(self, path: str | Path, *, tempo: float | None = None) -> Path:
-        """Write a score, one part a player; see `deeporch.export.musicxml`."""
-        return to_musicxml(self, path, tempo=tempo)
-
-    def to_parts(self, folder: str | Path, *, tempo: float | None = None) -> Path:
-        """Write the part of each player into a folder; see `deeporch.export.musicxml`."""
-        return to_parts(self, folder, tempo=tempo)
-
-    def to_midi(self, path: str | Path, *, tempo: float | None = None) -> Path:
-        """Write a MIDI file, one track a player and instrument; see `deeporch.export.midi`."""
-        return to_midi(self, path, tempo=tempo)
-
-    def to_svg(self, path: str | Path, *, tempo: float | None = None) -> Path:
-        """Write the engraved score as SVG; see `deeporch.export.engraving`."""
-        return to_svg(self, path, tempo=tempo)
-
-    def to_pdf(self, path: str | Path, *, tempo: float | None = None) -> Path:
-        """Write the engraved score as PDF; see `deeporch.export.engraving`."""
-        return to_pdf(self, path, tempo=tempo)
-
-    def to_bach(self, path: str | Path) -> Path:
-        """Write the text of a bach.roll; see `deeporch.export.sessions`."""
-        return to_bach(self, path)
-
-    def to_reaper(self, path: str | Path, *, tempo: float | None = None) -> Path:
-        """Write a Reaper project and a WAV a player; see `deeporch.export.sessions`."""
-        return to_reaper(self, path, tempo=tempo)
-
-    def to_json(self, path: str | Path) -> Path:
-        """Write everything but the audio; `deeporch.orchestration.saved.from_json` reads it back."""
-        return to_json(self, path)
-
-    def to_connection(self, path: str | Path) -> Path:
-        """Write Orchidea's connection.txt form; `deeporch.orchestration.saved.read_connection` reads it back."""
-        return to_connection(self, path)
+    to_wav, to_midi, to_musicxml, to_parts, to_svg, to_pdf = to_wav, to_midi, to_musicxml, to_parts, to_svg, to_pdf
+    to_bach, to_reaper, to_json, to_connection = to_bach, to_reaper, to_json, to_connection
 
     def _repr_html_(self) -> str:
         shown = self.table.drop(columns=["note", "midi", "file"])
         words = f"{len(self.notes)} notes, {self.distance_name} {self.distance:.4g}, {self.seconds:.2f} s"
         heading = html.escape(f"{self.title}: {words}" if self.title else words)
-        return (
-            f"<div><p><strong>{heading}</strong></p>{shown.to_html(index=False, border=0, float_format='%.3g')}</div>"
-        )
+        table = shown.to_html(index=False, border=0, float_format="%.3g")
+        return f"<div><p><strong>{heading}</strong></p>{table}</div>"
 
 
 def _same(before: SolutionNote, after: SolutionNote) -> bool:

@@ -21,21 +21,7 @@ from ..util.progress import progress
 
 VERSION = 2  # of what is cached
 BATCH = 32  # notes that are transformed at a time
-EDGES = (
-    0.0,
-    0.1,
-    0.2,
-    0.3,
-    0.5,
-    0.75,
-    1.0,
-    1.5,
-    2.0,
-    2.5,
-    3.0,
-    3.5,
-    4.0,
-)  # seconds: a sound's energy is kept between these
+EDGES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # seconds: energy is kept between these
 LONGEST = EDGES[-1]
 ENDING = 0.15  # seconds at the end of a recording in which it may already die away
 

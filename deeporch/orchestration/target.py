@@ -63,13 +63,9 @@ def find_segments(sound: torch.Tensor, sample_rate: int, how: str | Sequence[flo
         check_choice(how, ("auto", "one", "onsets"), "way to find segments")
         first, last = _sounding(frames, level)
         begin, end = first * step, min(end, (last + 1) * step)
-        times = {
-            "auto": lambda: _changes(frames, first, last, step),
-            "one": list,
-            "onsets": lambda: _onsets(sound, sample_rate),
-        }
+        times = [] if how == "one" else _onsets(sound, sample_rate) if how == "onsets" else None
         begins = [begin]
-        for time in times[how]():
+        for time in _changes(frames, first, last, step) if times is None else times:
             if time - begins[-1] >= SHORTEST and end - time >= SHORTEST:
                 begins.append(time)
     else:
@@ -152,9 +148,8 @@ def swells(sound: torch.Tensor, sample_rate: int, segments: Sequence[Segment]) -
 
 
 def _onsets(sound: torch.Tensor, sample_rate: int) -> list[float]:
-    return librosa.onset.onset_detect(
-        y=sound.numpy(), sr=sample_rate, hop_length=256, units="time", backtrack=True, delta=0.1
-    ).tolist()
+    options = {"hop_length": 256, "units": "time", "backtrack": True, "delta": 0.1}
+    return librosa.onset.onset_detect(y=sound.numpy(), sr=sample_rate, **options).tolist()
 
 
 def smoothest_path(costs: Sequence[np.ndarray], moves: Sequence[np.ndarray]) -> list[int]:

@@ -54,14 +54,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.close(handle)
             temporary = Path(name)
             yield temporary
-            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+            temporary.chmod(0o666 & ~umask())  # mkstemp makes private files
             os.replace(temporary, path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-
-
-writing_to = atomic_path
 
 
 @contextmanager
@@ -73,7 +70,7 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder.name)))
         try:
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
+            temporary.chmod(0o777 & ~umask())
             for _ in range(10):
                 with suppress(OSError):  # there is a folder already
                     temporary.rename(folder)
@@ -89,15 +86,16 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path` atomically."""
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Write `data` to `path` atomically; return the path."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+    return Path(path)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8."""
-    write_bytes(path, text.encode("utf-8", "replace"))
+def write_text(path: str | Path, text: str) -> Path:
+    """Write `text` to `path` atomically, as UTF-8; return the path."""
+    return write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
@@ -128,10 +126,11 @@ def _prefix(name: str) -> str:
     return f"{MARK}{_host()}-{os.getpid()}-{_short(name)}-"
 
 
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+def umask() -> int:
+    """Return the rights that new files do not get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 @contextmanager
