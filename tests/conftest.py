@@ -102,6 +102,12 @@ def philharmonia_other_takes():
 
 
 @pytest.fixture(scope="session")
+def recorded_targets():
+    """Return the folder of sounds that are no orchestra's."""
+    return real_folder("DEEPORCH_TARGETS_ROOT")
+
+
+@pytest.fixture(scope="session")
 def tinysol_sample():
     """Return the folder of the two real TinySOL notes."""
     return real_folder("DEEPORCH_TINYSOL_SAMPLE")

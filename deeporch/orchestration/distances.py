@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ FLOOR, DEEP = 1e-6, 1e-8  # of decibel distances: −60 dB below the loudest ban
 TINY = 1e-20
 DEFAULT = "combined"
 LEVEL = 20.0  # decibels that count as much in `combined` as two spectra which have nothing in common
+LIMIT, BEYOND = 0.95, 4.0  # of the best single note's level difference; how many times more it counts beyond that
 GROUP = 12  # bands of a third of an octave, in `partials`
 NEAR = 2  # so many groups to each side are what a band stands out from
 
@@ -37,6 +39,7 @@ class Distance:
     about: str = ""
     rough: Sequence[tuple[int, Compare]] = ()
     represent: Callable[[torch.Tensor], torch.Tensor] | None = None
+    level: Compare | None = None  # the part of it that `limited` limits
 
     def __call__(self, target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
         """Return the distance of sounds [batch, samples] from a target [samples], at 44.1 kHz, as float32 [batch]."""
@@ -45,6 +48,13 @@ class Distance:
         both = [torch.nn.functional.pad(x, (0, samples - x.shape[1])) for x in (target[None], sounds)]
         target, sounds = (self.seen(self.view(energy(x, samples / SAMPLE_RATE))) for x in both)
         return self.compare(target[0], sounds)
+
+    def limited(self, target: torch.Tensor, singles: Sequence[torch.Tensor]) -> Distance:
+        """Return the distance that grows faster where a sound's level differs as much as the best single note's."""
+        if self.level is None:
+            return self
+        nearest = min(float(self.level(target, part).min()) for part in singles)
+        return replace(self, compare=partial(self.compare, limit=LIMIT * nearest))
 
     def seen(self, views: torch.Tensor) -> torch.Tensor:
         """Return what `compare` takes of views [candidates, ...]."""
@@ -141,11 +151,24 @@ def roughly(compare: Compare) -> tuple[tuple[int, Compare], ...]:
     return (16, compare), (4, compare)
 
 
-def combined(target: torch.Tensor, sounds: torch.Tensor, *, bands: int, group: int = GROUP) -> torch.Tensor:
-    """Return angle between what stands out + angle between loudnesses + mean level difference / 20 dB, first second."""
+def first_second(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> torch.Tensor:
+    """Return the mean difference of the levels of mel bands over the first second, in dB, of `combined`'s views."""
+    target, sounds = (x[..., :1, bands:] for x in (target, sounds))
+    return level_difference(target, sounds, DEEP)
+
+
+def combined(
+    target: torch.Tensor, sounds: torch.Tensor, *, bands: int, group: int = GROUP, limit: float = math.inf
+) -> torch.Tensor:
+    """Return partials + loudness + level of views of `partials_and_colour`, of which the first `bands` are fine ones.
+
+    partials: the angle between what stands out of the fine bands. loudness: the angle between the fourth roots of the
+    mel bands' energies. level: `first_second` / 20 dB, where what is beyond the limit (in dB) counts five times.
+    """
     (fine, colour), (fines, colours) = (x.tensor_split((bands,), -1) for x in (target, sounds))
     loudness = angle(*(relief(x, group=1, roots=2, around=False) for x in (colour, colours)))
-    level = level_difference(colour[..., :1, :], colours[..., :1, :], DEEP)
+    level = first_second(target, sounds, bands=bands)
+    level = level + BEYOND * (level - limit).clamp(min=0)
     return partials(fine, fines, group=group) + loudness + level / LEVEL
 
 
@@ -166,6 +189,7 @@ DISTANCES: dict[str, Distance] = {
                 (GROUP, partial(combined, bands=_WIDE // GROUP, group=1)),
                 (4, partial(combined, bands=_WIDE // 4, group=GROUP // 4)),
             ),
+            level=partial(first_second, bands=_WIDE),
         ),
         Distance(
             "partials",

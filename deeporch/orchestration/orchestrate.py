@@ -80,7 +80,8 @@ def orchestrate(
     sample_rate : int, optional
         Of arrays and tensors, in Hz.
     distance : str
-        What is minimised, one of `DISTANCES`.
+        What is minimised, one of `DISTANCES`. With the default, levels of a single sound's first second that differ
+        nearly as much as the best single note's, or more, count five times.
     recognizer : Recognizer, path or name, optional
         A network whose answer is a prior: notes cost less, the likelier they sound in the target. Default: none.
     solutions : int
@@ -193,7 +194,8 @@ def orchestrate(
     found = choose(states, spans, count=solutions, diversity=diversity, continuity=continuity)
     cost = note_cost if note_cost is not None else EARNED if measure.note_cost else 0.0
     title = Path(target).stem if isinstance(target, str | Path) else ""
-    rest = (spans, players, measure, cost, sound, notes)
+    nearness = problems[0].nearness if len(problems) == 1 else measure
+    rest = (spans, players, nearness, cost, sound, notes)
     (single,) = rendered_solutions([single_notes(states, spans)], *rest)
     rendered = rendered_solutions(found, *rest, title=title)
     return [replace(each, single=single.distance) for each in pick(rendered, solutions, diversity)]

@@ -162,6 +162,26 @@ def test_the_default_is_partials_loudness_and_level(sounds, seconds):
         assert found == pytest.approx(reference_partials(fine, fines) + loudness + level / 20, rel=2e-3)
 
 
+def test_a_level_that_differs_as_much_as_a_single_notes_counts_five_times(sounds):
+    measure = DISTANCES["combined"]
+    samples = max(map(len, sounds))
+    energies = [measure.energy(torch.from_numpy(np.resize(x, samples)).float()[None], samples / RATE) for x in sounds]
+    target, *others = (measure.view(energy) for energy in energies)
+    levels = []
+    for energy in energies:
+        bands = energy[0, :6, -128:].sum(0).numpy()  # of mel, over the first second
+        levels.append(slow_decibels(bands, -80))
+    apart = [float(np.abs(levels[0] - level).mean()) for level in levels[1:]]
+    limit = 0.95 * min(apart)
+    limited = measure.limited(target[0], others)
+    for other, level in zip(others, apart, strict=True):
+        plain, more = (float(each.compare(target[0], other)[0]) for each in (measure, limited))
+        assert more - plain == pytest.approx(4 * (level - limit) / 20, rel=1e-3)
+    nearer = 0.9 * target + 0.1 * others[0]
+    assert float(limited.compare(target[0], nearer)[0]) == float(measure.compare(target[0], nearer)[0])
+    assert DISTANCES["partials"].limited(target[0], others) is DISTANCES["partials"]
+
+
 def test_held_notes_keep_their_power(cache):
     """A recording of 0.8 s held for 2 s has, in each slot, the power of what there is after the attack."""
     power = np.array([5.0, 1.0, 2.0, 3.0, 2.0])  # in slots up to 0.1, 0.2, 0.3, 0.5 and 0.75 s

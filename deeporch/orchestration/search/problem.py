@@ -131,6 +131,11 @@ class SearchProblem:
         return self.measure.seen(self.target[None])[0]
 
     @cached_property
+    def nearness(self) -> Distance:
+        """The distance, which grows faster where its level differs as much as the best single note's."""
+        return self.measure.limited(self.wanted, self.each)
+
+    @cached_property
     def costs(self) -> torch.Tensor:
         """The logarithm of the factor by which each candidate lengthens the distance, [candidates + 1]."""
         cost = self.measure.note_cost if self.note_cost is None else self.note_cost
