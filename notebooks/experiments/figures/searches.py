@@ -20,6 +20,8 @@ METHODS = (
     "plain genetic", "ours",
 )  # fmt: skip
 
+RATIOS = (0.1, 10.0)  # between which a ratio is drawn
+
 
 def method_map(ax: Axes, table: pd.DataFrame) -> None:
     """Write the mean distance of each method under each measure, relative to the plain genetic algorithm's."""
@@ -29,12 +31,13 @@ def method_map(ax: Axes, table: pd.DataFrame) -> None:
     for (i, j), value in np.ndenumerate(means.to_numpy()):
         strong = abs(min(max(value, 0.5), 1.5) - 1) > 0.38
         weight = "bold" if means.index[i] == "ours" else "normal"
-        ax.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if strong else "black", weight=weight)
+        text = "–" if np.isnan(value) else f"{value:.2f}"
+        ax.text(j, i, text, ha="center", va="center", color="white" if strong else "black", weight=weight)
     ax.set_xticks(range(means.shape[1]), [name.replace("_", "\n") for name in means], fontsize=9)
     ax.set_yticks(range(means.shape[0]), means.index)
     ax.grid(False)
-    count, seeds = table["target"].nunique(), table["seed"].nunique()
-    of = f"{count} targets" + (f" and {seeds} seeds" if seeds > 1 else "")
+    counts, seeds = sorted(set(table.groupby("measure")["target"].nunique())), table["seed"].nunique()
+    of = " or ".join(map(str, counts)) + " targets" + (f" and {seeds} seeds" if seeds > 1 else "")
     ax.set_title(f"distance / plain genetic algorithm's, mean of {of} (ours: a tenth of the evaluations)")
 
 
@@ -81,6 +84,26 @@ def recovery_bars(ax: Axes, table: pd.DataFrame) -> None:
     ax.legend(fontsize=8, ncols=1, loc="lower left", bbox_to_anchor=(0, 1))
 
 
+def independent_strip(ax: Axes, table: pd.DataFrame) -> None:
+    """Draw, for each measure, how far ours is from each target beside the best single note: a point a target."""
+    pairs = table.pivot_table(index=["model", "item"], columns="setting", values="value", sort=False)
+    ratio = (pairs["ours"] / pairs["best single note"]).clip(*RATIOS)
+    names = list(dict.fromkeys(ratio.index.get_level_values("model")))
+    for place, name in enumerate(names):
+        values = ratio[name]
+        nearer = values < 1
+        for chosen, colour in ((nearer, BLUE), (~nearer, ORANGE)):
+            ax.plot(values[chosen], np.full(chosen.sum(), place), "o", color=colour, alpha=0.6, markersize=5)
+        ax.annotate(f"nearer on {nearer.sum()} of {len(values)}", (1, place), xycoords=("axes fraction", "data"),
+                    xytext=(6, -3), textcoords="offset points", fontsize=9)  # fmt: skip
+    ax.axvline(1, color=GREY, linewidth=1)
+    ax.set(xscale="log", xlim=(RATIOS[0] / 1.2, RATIOS[1] * 1.2), ylim=(len(names) - 0.5, -0.5))
+    ax.set(xlabel="distance from the target / the best single note's (each point a target)")
+    _plain_ticks(ax.xaxis, (0.1, 0.25, 0.5, 1, 2, 4, 10))
+    ax.set_yticks(range(len(names)), names)
+    ax.set_title("ours (combined) by measures of which the search knows only log-mel")
+
+
 def cost_curve(ax: Axes, table: pd.DataFrame) -> None:
     """Draw the seconds of a search against the size of the library, a line an orchestra."""
     for name, part in table.groupby("setting", sort=False):
@@ -101,10 +124,10 @@ def _plain_ticks(axis: Axis, places: Sequence[float]) -> None:
 
 
 def draw_orchestrations(table: pd.DataFrame) -> Figure:
-    """Draw notebook 09: methods under each distance; validation of distances; recovery; the cost of a search."""
+    """Draw notebook 09: methods by distance; validation; recovery; independent measures; the cost of a search."""
     with style():
-        figure = Figure(figsize=(10, 11))
-        above, middle, below = figure.subfigures(3, 1, height_ratios=(1, 1, 0.9))
+        figure = Figure(figsize=(10, 13))
+        above, middle, beside, below = figure.subfigures(4, 1, height_ratios=(1, 1, 0.75, 0.9))
         methods = table[table["quantity"] == "distance"]
         methods = methods[methods["model"] != ""].dropna(subset="model")
         if len(methods):
@@ -114,6 +137,8 @@ def draw_orchestrations(table: pd.DataFrame) -> Figure:
         verdict_map(validation, table[(table["quantity"] == "true_wins") & (table["n"] == 0)])
         validation.set_title("true notes against …")
         recovery_bars(recovery, table[table["quantity"] == "recall"])
+        if len(independent := table[table["quantity"] == "independent"]):
+            independent_strip(beside.subplots(), independent)
         time, cost = below.subplots(1, 2)
         budget_lines(time, table[table["quantity"] == "distance_in_time"])
         time.set_title("distance in time")
