@@ -19,7 +19,7 @@ from .profiles import Job, convert, find_notebooks
 from .run import new_folder, report, run
 
 SAME = 1e-6  # relative: numbers this close are equal
-_TIMES = re.compile(r"seconds|per_second|(^|_)ms(_|$)|(^|_)time(_|$)")  # numbers that no two runs share
+_TIMES = re.compile(r"seconds|per_second|(?:^|_)ms(?:_|$)|(?:^|_)time(?:_|$)")  # numbers that no two runs share
 _ABOUT = ("python", *PACKAGES, "git", "platform", "device")
 
 
