@@ -85,7 +85,7 @@ def recovery_bars(ax: Axes, table: pd.DataFrame) -> None:
 
 
 def independent_strip(ax: Axes, table: pd.DataFrame) -> None:
-    """Draw, for each measure, how far ours is from each target beside the best single note: a point a target."""
+    """Draw, for each measure, how far ours is from each target beside the best single note: a line a target."""
     pairs = table.pivot_table(index=["model", "item"], columns="setting", values="value", sort=False)
     ratio = (pairs["ours"] / pairs["best single note"]).clip(*RATIOS)
     names = list(dict.fromkeys(ratio.index.get_level_values("model")))
@@ -93,12 +93,12 @@ def independent_strip(ax: Axes, table: pd.DataFrame) -> None:
         values = ratio[name]
         nearer = values < 1
         for chosen, colour in ((nearer, BLUE), (~nearer, ORANGE)):
-            ax.plot(values[chosen], np.full(chosen.sum(), place), "o", color=colour, alpha=0.6, markersize=5)
+            ax.plot(values[chosen], np.full(chosen.sum(), place), "|", color=colour, markersize=9)
         ax.annotate(f"nearer on {nearer.sum()} of {len(values)}", (1, place), xycoords=("axes fraction", "data"),
                     xytext=(6, -3), textcoords="offset points", fontsize=9)  # fmt: skip
     ax.axvline(1, color=GREY, linewidth=1)
     ax.set(xscale="log", xlim=(RATIOS[0] / 1.2, RATIOS[1] * 1.2), ylim=(len(names) - 0.5, -0.5))
-    ax.set(xlabel="distance from the target / the best single note's (each point a target)")
+    ax.set(xlabel="distance from the target / the best single note's (each line a target)")
     _plain_ticks(ax.xaxis, (0.1, 0.25, 0.5, 1, 2, 4, 10))
     ax.set_yticks(range(len(names)), names)
     ax.set_title("ours (combined) by measures of which the search knows only log-mel")
@@ -126,8 +126,8 @@ def _plain_ticks(axis: Axis, places: Sequence[float]) -> None:
 def draw_orchestrations(table: pd.DataFrame) -> Figure:
     """Draw notebook 09: methods by distance; validation; recovery; independent measures; the cost of a search."""
     with style():
-        figure = Figure(figsize=(10, 13))
-        above, middle, beside, below = figure.subfigures(4, 1, height_ratios=(1, 1, 0.75, 0.9))
+        figure = Figure(figsize=(9.6, 12))
+        above, middle, beside, below = figure.subfigures(4, 1, height_ratios=(1, 1, 0.7, 0.8))
         methods = table[table["quantity"] == "distance"]
         methods = methods[methods["model"] != ""].dropna(subset="model")
         if len(methods):
