@@ -196,6 +196,7 @@ def _orchestrate_options(add: Callable) -> None:
     add("--min-notes", type=int, default=1, help="fewest players who play")
     add("--max-notes", type=int, help="most players who play")
     add("--note-cost", type=float, help="more makes sparser solutions")
+    add("--weights", default="", help="by how much an instrument's notes cost more or less, e.g. 'Fl=0.5 Hn=4'")
     add("--pitch-range", nargs=2, metavar=("LOW", "HIGH"), help="e.g. C2 C6")
     add("--pitches", help="the only pitches, e.g. 'C4 E4 G4'")
     add("--dynamics", help="the only dynamics, e.g. 'pp mf'")

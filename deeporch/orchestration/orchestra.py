@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import pandas as pd
 from ..notes.instruments import INSTRUMENTS, midi_to_pitch, pitch_to_midi
 from ..notes.library import NoteLibrary
 from ..notes.sources.philharmonia import sounding
-from ..util.checks import check_range, near
+from ..util.checks import check_choice, check_range, near
 from .solution import SolutionNote
 
 SHORTEST = 0.3  # seconds of a recording: what is shorter is no held note
@@ -123,6 +123,21 @@ def _grouped(reasons: Sequence[str]) -> str:
     pairs = pd.DataFrame([reason.rsplit(" emptied ", 1) for reason in reasons], columns=["filter", "instrument"])
     grouped = pairs.groupby("filter", sort=False)["instrument"].agg(", ".join)
     return "; ".join(f"{name} emptied {instruments}" for name, instruments in grouped.items())
+
+
+def weigh(notes: NoteLibrary, players: Sequence[str], weights: str | Mapping[str, float]) -> np.ndarray:
+    """Return by how much the cost of each note of the library is multiplied."""
+    if isinstance(weights, str):
+        weights = {word.partition("=")[0]: word.partition("=")[2] for word in weights.split()}
+    factors = np.ones(len(notes))
+    for name, weight in weights.items():
+        check_choice(name, [each for player in players for each in player.split("|")], "weighed instrument")
+        try:
+            weight = float(weight)
+        except ValueError:
+            raise ValueError(f"The weight of {name} is a number, e.g. {name}=3, but is {weight!r}.") from None
+        factors[notes.table["instrument"] == name] = check_range(weight, 0, 1000, f"The weight of {name}")
+    return factors
 
 
 def fix(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..util.checks import check_range
 from ..util.environment import pick_device
 from ..util.progress import progress as progress_of
 from .distances import DEFAULT, DISTANCES, Distance, get_distance
-from .orchestra import ORCHESTRA, as_it_sounds, candidates, fix, note_filters, parse_orchestra
+from .orchestra import ORCHESTRA, as_it_sounds, candidates, fix, note_filters, parse_orchestra, weigh
 from .search.local_search import explore
 from .search.prior import propose
 from .search.problem import SearchProblem
@@ -50,6 +50,7 @@ def orchestrate(
     min_notes: int = 1,
     max_notes: int | None = None,
     note_cost: float | None = None,
+    weights: str | Mapping[str, float] = "",
     pitch_range: tuple[str | int, str | int] | None = None,
     pitches: str | Iterable[str | int] | None = None,
     dynamics: str | Iterable[str] | None = None,
@@ -94,6 +95,8 @@ def orchestrate(
     note_cost : float, optional
         By which share each note lengthens the distance (within a semitone of another: thrice); more makes sparser
         solutions. Default: 0.025 with distances that have such a cost, else 0.
+    weights : str or mapping of str to float
+        By how much the notes of an instrument cost more (or less than 1: less) than others: ``"Fl=0.5 Hn=4"``.
     pitch_range : (str or int, str or int), optional
         Lowest and highest pitch.
     pitches : str or iterable, optional
@@ -163,7 +166,8 @@ def orchestrate(
     spans = find_segments(sound, notes.sample_rate, segments)
     if segments == "auto" and len(spans) > 1 and _is_one_note(sound, notes, players):
         spans = find_segments(sound, notes.sample_rate, "one")
-    limits = {"note_cost": note_cost, "fewest": min_notes, "most": max_notes, "device": compared_on}
+    factors = weigh(notes, players, weights)
+    limits = {"note_cost": note_cost, "weights": factors, "fewest": min_notes, "most": max_notes, "device": compared_on}
     options = {"pitch_range": pitch_range, "pitches": pitches, "dynamics": dynamics, "techniques": techniques}
     problems: list[SearchProblem] = []
     for span in progress_of(spans, desc="segments", leave=False):
@@ -195,7 +199,7 @@ def orchestrate(
     cost = note_cost if note_cost is not None else EARNED if measure.note_cost else 0.0
     title = Path(target).stem if isinstance(target, str | Path) else ""
     nearness = problems[0].nearness if len(problems) == 1 else measure
-    rest = (spans, players, nearness, cost, sound, notes)
+    rest = (spans, players, nearness, cost, factors, sound, notes)
     (single,) = rendered_solutions([single_notes(states, spans)], *rest)
     rendered = rendered_solutions(found, *rest, title=title)
     return [replace(each, single=single.distance) for each in pick(rendered, solutions, diversity)]

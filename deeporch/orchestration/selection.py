@@ -162,6 +162,7 @@ def rendered_solutions(
     players: Sequence[str],
     measure: Distance,
     note_cost: float,
+    weights: np.ndarray,
     sound: torch.Tensor,
     notes: NoteLibrary,
     *,
@@ -178,17 +179,17 @@ def rendered_solutions(
         draft, audio = _swelling(draft, spans)
         audio = torch.from_numpy(audio)[None, begin:end]
         distance = max(0.0, float(between(measure, sound[begin:end], audio)[0]))
-        solutions.append(replace(draft, distance=distance * (1 + note_cost) ** counted(each)))
+        solutions.append(replace(draft, distance=distance * (1 + note_cost) ** counted(each, weights)))
     return sorted(solutions, key=lambda solution: solution.distance)
 
 
-def counted(notes: Sequence[SolutionNote]) -> int:
+def counted(notes: Sequence[SolutionNote], weights: np.ndarray) -> float:
     """Return how many notes a solution pays for: one within a semitone of another at the same time counts more."""
-    count = 0
+    count = 0.0
     for k, note in enumerate(notes):
         near = (other for other in notes[:k] if abs(other.midi - note.midi) <= 1)
         beside = any(min(a.onset + a.duration, note.onset + note.duration) > max(a.onset, note.onset) for a in near)
-        count += CROWDED if beside else 1
+        count += weights[note.note] * (CROWDED if beside else 1)
     return count
 
 

@@ -50,7 +50,9 @@ def test_solutions_are_ranked_distinct_and_what_was_played_wins(tiny_library, so
     for each in found:  # the distance is that of its sound, with what its notes cost
         audio = torch.from_numpy(each.render())[None]
         begin = len(sound) - audio.shape[1]
-        expected = float(DISTANCES["combined"](sound[begin:], audio)[0]) * (1 + EARNED) ** counted(each.notes)
+        expected = float(DISTANCES["combined"](sound[begin:], audio)[0]) * (1 + EARNED) ** counted(
+            each.notes, np.ones(len(tiny_library))
+        )
         assert each.distance == pytest.approx(expected, abs=0.02)
 
 
@@ -83,6 +85,28 @@ def test_options_restrict_what_is_played(tiny_library, sound):
     locked = orchestrate(sound, tiny_library, "Fl Fl Hn", **common)[0].notes[:1]
     for each in orchestrate(sound, tiny_library, "Fl Fl Hn", fixed=locked, **common):
         assert (locked[0].note, locked[0].player) in {(note.note, note.player) for note in each.notes}
+
+
+@pytest.mark.parametrize("weights", [{"Fl": 40}, "Fl=40"])
+def test_instruments_that_cost_more_are_played_less(tiny_library, sound, weights):
+    common = {"sample_rate": RATE, "evaluations": 3000, "solutions": 1}
+    (plain,), (dear,) = (orchestrate(sound, tiny_library, "Fl Vn Hn", weights=w, **common) for w in ("", weights))
+    assert {note.instrument for note in plain.notes} >= {"Fl", "Hn"}
+    assert "Fl" not in {note.instrument for note in dear.notes}
+    assert counted(plain.notes, np.where(tiny_library.table["instrument"] == "Fl", 40.0, 1.0)) >= 41
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("Fo=2", "weighed instrument"),
+        ("Fl", "The weight of Fl is a number, e.g. Fl=3, but is ''"),
+        ("Fl=-1", "The weight of Fl must lie between 0 and 1000"),
+    ],
+)
+def test_weights_that_are_none_are_refused(tiny_library, sound, weights, words):
+    with pytest.raises(ValueError, match=words):
+        orchestrate(sound, tiny_library, "Fl Vn", sample_rate=RATE, weights=weights)
 
 
 def test_diversity_makes_solutions_differ_more(tiny_library, sound):
@@ -246,9 +270,11 @@ def test_a_note_beside_another_counts_as_three(tiny_library):
     def note(midi, onset=0.0):
         return SolutionNote(0, 0, "Fl", "?", midi, "mf", onset=onset, duration=1.0)
 
-    assert counted([note(60), note(62), note(74)]) == 3
-    assert counted([note(60), note(60), note(61)]) == 7
-    assert counted([note(60), note(60, 1.0)]) == 2  # one after the other
+    one, half = np.ones(1), np.full(1, 0.5)
+    assert counted([note(60), note(62), note(74)], one) == 3
+    assert counted([note(60), note(60), note(61)], one) == 7
+    assert counted([note(60), note(60), note(61)], half) == 3.5
+    assert counted([note(60), note(60, 1.0)], one) == 2  # one after the other
 
 
 def test_a_note_of_the_library_is_that_note(tiny_library, cache):

@@ -30,6 +30,7 @@ class SearchProblem:
     cents: np.ndarray | None = None  # by how much each note of the library is retuned
     must_play: frozenset[int] = frozenset()
     note_cost: float | None = None  # instead of the distance's own
+    weights: np.ndarray | None = None  # by which the cost of each note of the library is multiplied
     fewest: int = 1
     most: int | None = None
     evidence: torch.Tensor | None = None  # [candidates]: logarithms of the odds that they sound; 0 knows nothing
@@ -140,6 +141,8 @@ class SearchProblem:
         """The logarithm of the factor by which each candidate lengthens the distance, [candidates + 1]."""
         cost = self.measure.note_cost if self.note_cost is None else self.note_cost
         costs = torch.full((self.rest + 1,), math.log1p(cost))
+        if self.weights is not None:
+            costs[:-1] *= torch.from_numpy(self.weights[self.rows])
         if self.evidence is not None:
             costs[:-1] -= self.weight * self.evidence
         costs[self.rest] = 0.0
