@@ -1,12 +1,12 @@
 """The command ``deeporch``: run the notebooks, train, recognize, orchestrate, draw the figures.
 
-Exit codes: 0 well, 1 something failed, 2 bad input (one sentence says what was wrong and what to do), 130 interrupted.
 Modules are imported by the command that needs them, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +15,29 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .util.checks import check_range
+
+STATUS = (
+    "exit status, of every command: 0 done; 1 something failed on the way; 2 an input was wrong, and a sentence says "
+    "which; 130 interrupted; 141 whoever read the output went away"
+)
 ORCHESTRA = "Fl Fl Ob ClBb|BClBb Bn Hn TpC Tbn Vn Va Vc Cb"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    """Run one command and return its exit status."""
+    try:
+        try:
+            return _command(sys.argv[1:] if arguments is None else list(arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `| head -1`: what is still to be written would fail at exit again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _command(arguments: list[str]) -> int:
+    """Run one command; whatever is wrong with its inputs is one sentence."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     words = [Path(word).name if Path(word).is_absolute() else word for word in arguments]
@@ -33,17 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             read_options(options.parser, options.config)
             options = argparse.Namespace(**{**vars(options), **vars(parser.parse_args(arguments))})
         return options.command(options)
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError) as error:
-        print(f"deeporch {options.name}: {error}", file=sys.stderr)
+        print(f"deeporch {options.name}: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
 
 
+def _sentence(error: Exception) -> str:
+    """Return what an error says; the system's own errors as a sentence too."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)!r} cannot be used ({error.strerror}): look at the path and its rights."
+    return str(error)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(prog="deeporch", description="Deep learning to help orchestration.")
+    parser = argparse.ArgumentParser(prog="deeporch", description="Deep learning to help orchestration.", epilog=STATUS)
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for name, (about, example, add_options, command) in COMMANDS.items():
         one = commands.add_parser(
@@ -62,6 +88,24 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help or "" if plain else super()._get_help_string(action)
 
 
+def number(text: str) -> float:
+    """Return a number above zero, whole where it can be."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be more than 0, but is {text}")
+    return int(value) if value.is_integer() else value
+
+
+def _check_writable(folder: Path) -> None:
+    """Make a folder; say now, and not after hours, if it cannot be made or nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{str(folder)!r} cannot be a folder ({error.strerror}): choose another.") from None
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"Nothing can be written in the folder {str(folder)!r}: choose another.")
+
+
 # ---- run: the notebooks ----------------------------------------------------------------------------------------------
 
 
@@ -70,9 +114,14 @@ def _run_options(add: Callable) -> None:
     add("--profile", default="quick", metavar="NAME", help="quick, or a file of notebooks/profiles/: laptop, gpu")
     add("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="change a parameter")
     add("--out", metavar="DIR", help="an empty folder for the results (default: runs/<time>-<profile>)")
-    add("--timeout", type=float, metavar="S", help="most seconds a notebook, instead of the profile's limits")
-    add("--patience", type=float, metavar="S", help="seconds without progress after which a notebook is stopped (600)")
-    add("--minutes", type=float, metavar="M", help="the profile's steps, best first; stop then, go on next time")
+    add("--timeout", type=number, metavar="S", help="most seconds a notebook, instead of the profile's limits")
+    add(
+        "--patience",
+        type=number,
+        metavar="S",
+        help="seconds without progress after which a notebook is stopped (600)",
+    )
+    add("--minutes", type=number, metavar="M", help="the profile's steps, best first; stop then, go on next time")
     add("--commit", action="store_true", help="write the results back into the notebooks, cleaned")
     add("--grid", nargs="+", metavar="NAME=VALUE,…", help="run every combination, many at a time: SEED=0,1 SIZES=2,3")
     add("--workers", type=int, metavar="W", help="of a grid on this machine (default: one a GPU, or a core)")
@@ -100,14 +149,14 @@ def _train_options(add: Callable) -> None:
     add("--also", metavar="LIBRARY", help="a second library to train on, where $DEEPORCH_…_ROOT says")
     add("--pitches", help="philharmonia: named or sounding")
     add("--other", help="folder of other takes, only to test on")
-    add("--minutes", type=float, default=5.0, help="of training")
-    add("--epochs", type=int, help="of 4,096 mixtures each; given, it decides how long, and not the minutes")
+    add("--minutes", type=number, default=5.0, help="of training")
+    add("--epochs", type=number, help="of 4,096 mixtures each; given, it decides how long, and not the minutes")
     add("--features", default="cqt24", choices=("cqt24", "cqt36"), help="what the network sees")
     add("--network", default="", metavar="NAME=NUMBER,…", help="its sizes: width=128,blocks=4; see PitchNetConfig")
     add("--recolour", default="", metavar="NAME=VALUE,…", help="change training notes: level=6,equalizer=5,detune=0.3")
     add("--split", default="mixture", choices=("mixture", "recording"), help="recording: hold recordings out")
     add("--audit", action="store_true", help="also test without the recordings that the audit finds suspicious")
-    add("--test", type=int, default=1000, help="mixtures of each test")
+    add("--test", type=number, default=1000, help="mixtures of each test")
     add("--seed", type=int, default=0, help="of the draw and the network")
     add("--device", default="auto", help="cpu, cuda or auto")
     add("--start", metavar="CHECKPOINT", help="go on with a network that was trained before")
@@ -124,13 +173,19 @@ def _train(options: argparse.Namespace) -> int:
     from .training.launch import together
 
     _track(options.tensorboard)
+    if options.folder:
+        _check_writable(Path(options.folder).expanduser())
+    if options.checkpoint:
+        _check_writable(Path(options.checkpoint).expanduser().parent)
     return together(train.command, options)
 
 
 def _track(folder: str | None) -> None:
     """Let trainings write their curves below a folder."""
     if folder:
-        os.environ["DEEPORCH_TENSORBOARD"] = str(Path(folder).expanduser().resolve())
+        path = Path(folder).expanduser().resolve()
+        _check_writable(path)
+        os.environ["DEEPORCH_TENSORBOARD"] = str(path)
 
 
 # ---- recognize: the notes of sounds ----------------------------------------------------------------------------------
@@ -182,6 +237,16 @@ def _output_options(add: Callable) -> None:
     add("--tempo", type=float, metavar="BPM", help="of the scores (default: 60, or what suits the onsets)")
 
 
+def _new_folder(options: argparse.Namespace, name: str) -> Path:
+    """Return where results will be; say now what is wrong with that, or with the other options of output."""
+    check_range(options.room, 0, 10, "--room")
+    if options.tempo is not None:
+        check_range(options.tempo, 20, 400, "--tempo")
+    folder = Path(options.output or name).expanduser()
+    _check_writable(folder.parent)
+    return folder
+
+
 def _orchestrate_options(add: Callable) -> None:
     add("target", metavar="TARGET", nargs="?", help="a sound file, a MIDI file, or a chord such as 'C4 E4 G4 Bb4'")
     add("-c", "--config", metavar="FILE", help="options.toml of an earlier run; what is given here goes first")
@@ -229,7 +294,7 @@ def _orchestrate(options: argparse.Namespace) -> int:
     if options.target is None:
         raise ValueError("Name the sound to orchestrate: deeporch orchestrate bell.wav.")
     title = "chord" if not Path(options.target).suffix else Path(options.target).stem
-    folder = _writable(options.output or title)
+    folder = _new_folder(options, title)
     notes = load_library(options.library, root=options.root)
     sound, rate, chord = part_of(options.target, options.begin, options.end, notes.sample_rate)
     prior = Recognizer.load(options.recognizer) if options.recognizer else None
@@ -261,18 +326,6 @@ def _write(folder: Path, found: list, target: Any, kept: dict[str, Any], options
     return 1 if failed else 0
 
 
-def _writable(path: str) -> Path:
-    """Return where a new folder will be; say so now if it cannot be made."""
-    folder = Path(path).expanduser()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"{path!r} cannot be a folder ({error.strerror}): give another with -o.") from None
-    if not os.access(folder.parent, os.W_OK):
-        raise OSError(f"Nothing can be written beside the folder {path!r}: give another with -o.")
-    return folder
-
-
 # ---- render: saved solutions -----------------------------------------------------------------------------------------
 
 
@@ -288,7 +341,7 @@ def _render(options: argparse.Namespace) -> int:
 
     path = Path(options.solution).expanduser()
     title = path.parent.resolve().name if path.stem in ("solution", "connection") else path.stem
-    folder = _writable(options.output or f"{title}-rendered")
+    folder = _new_folder(options, f"{title}-rendered")
     read = from_json if path.suffix.lower() == ".json" else read_connection
     solution = read(path, load_library(options.library, root=options.root))
     solution = solution if solution.title else replace(solution, title=title)

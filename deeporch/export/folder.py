@@ -68,12 +68,12 @@ def write_folder(
                     try:
                         getattr(solution, f"to_{name}")(draft / f"solution_{k}" / file, **timed)
                     except Exception as error:  # of whatever library: the others are still to be written
-                        failed.setdefault(name, f"{file} of solution {k}: {error or type(error).__name__}")
+                        failed.setdefault(name, f"{file} of solution {k}: {str(error) or type(error).__name__}")
                     bar.update()
             try:
                 _write_sounds(draft, solutions, target, room, bar.update)
             except Exception as error:
-                failed["wav"] = f"sound.wav: {error or type(error).__name__}"
+                failed["wav"] = f"sound.wav: {str(error) or type(error).__name__}"
         draft.chmod(0o777 & ~umask())
     finally:
         folder = free_folder(folder)

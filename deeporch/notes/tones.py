@@ -26,7 +26,9 @@ def read_chord(words: str) -> list[tuple[int, float, float, float]] | None:
         try:
             parts = pretty_midi.PrettyMIDI(words).instruments
         except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-            raise ValueError(f"{words!r} is no MIDI file that can be read ({error}).") from None
+            raise ValueError(
+                f"{words!r} is no MIDI file that can be read ({str(error) or 'it ends too early'})."
+            ) from None
         notes = [(n.pitch, n.start, n.end, n.velocity / 127) for p in parts if not p.is_drum for n in p.notes]
         if not notes:
             raise ValueError(f"{words!r} has no notes.")
@@ -56,10 +58,11 @@ def part_of(path: str, begin: float | None, end: float | None, rate: int) -> tup
     """Return a target, its rate where it is no whole file, and its pitches where it is a chord, in words or MIDI."""
     path = str(Path(path).expanduser())
     chord = read_chord(path)
+    if chord is None and not Path(path).is_file():
+        hint = "" if Path(path).suffix else ", and it is no chord: that is written 'C4 Eb4 G#4'"
+        raise FileNotFoundError(f"There is no sound file {path!r}{hint}.")
     if chord is None and begin is None and end is None:
         return path, None, None
-    if chord is None and not Path(path).is_file():
-        raise FileNotFoundError(f"There is no sound file {path!r}.")
     audio, rate = (chord_sound(chord, rate), rate) if chord else decode(Path(path))
     seconds = len(audio) / rate
     begin, end = begin or 0.0, seconds if end is None else end

@@ -90,14 +90,17 @@ def command(recognizer: Recognizer, options: argparse.Namespace) -> int:
     for file in options.files:
         try:
             if options.explain:
-                print("\n".join([file, *(f"  {answer}" for answer in recognizer.explain(file, n=options.n))]))
-                continue
-            notes = recognizer.predict(file, n=options.n)
-            more = [] if is_sure(notes) else recognizer.predict(file, n=len(notes) + NEXT)
-            found[file] = notes, more[len(notes) :]
+                lines = [f"  {answer}" for answer in recognizer.explain(file, n=options.n)]
+            else:
+                notes = recognizer.predict(file, n=options.n)
+                more = [] if is_sure(notes) else recognizer.predict(file, n=len(notes) + NEXT)
+                found[file] = notes, more[len(notes) :]
         except (OSError, ValueError) as error:
-            print(error, file=sys.stderr)
-            failed = 1
+            print(f"deeporch recognize: {error}", file=sys.stderr)
+            failed = 2
+            continue
+        if options.explain:
+            print("\n".join([file, *lines]))
     if options.json:
         print(json.dumps({file: [note._asdict() for note in notes] for file, (notes, _) in found.items()}, indent=1))
     elif found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import torch
 
 from ..models.pitchnet import A0
 from ..notes.instruments import midi_to_pitch, writing
-from ..util.files import atomic_path, write_text
+from ..util.files import atomic_path, user_path, write_text
 from ..util.progress import progress
 
 if TYPE_CHECKING:
@@ -112,12 +113,18 @@ def save_csv(notes: pd.DataFrame, path: str | Path) -> Path:
 
 def command(recognizer: Recognizer, options: argparse.Namespace) -> int:
     """Print the notes with begin and end; write them if a folder is given."""
-    folder = Path(options.output) if options.output else None
+    folder, failed = user_path(options.output) if options.output else None, 0
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
     for file in options.files:
-        notes = recognizer.predict_over_time(file)
+        try:
+            notes = recognizer.predict_over_time(file)
+        except (OSError, ValueError) as error:
+            print(f"deeporch recognize: {error}", file=sys.stderr)
+            failed = 2
+            continue
         print(f"{file}\n{notes.round(2).to_string(index=False)}")
         if folder:
-            folder.mkdir(parents=True, exist_ok=True)
             paths = [folder / f"{Path(file).stem}.{suffix}" for suffix in ("csv", "mid")]
             print(f"written: {save_csv(notes, paths[0])}, {save_midi(notes, paths[1])}")
-    return 0
+    return failed

@@ -257,7 +257,7 @@ def command(options: argparse.Namespace) -> int:
     if options.list:
         print("\n".join(jobs))
         return 0
-    workers = options.workers or torch.cuda.device_count() or len(os.sched_getaffinity(0))
+    workers = torch.cuda.device_count() or len(os.sched_getaffinity(0)) if options.workers is None else options.workers
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, but is {workers}.")
     for name in ("SIGTERM", "SIGHUP"):

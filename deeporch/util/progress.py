@@ -80,6 +80,7 @@ def progress(iterable: Any = None, **options: Any) -> tqdm:
         return tqdm(iterable, mininterval=10, maxinterval=60, ncols=100, ascii=True, **options)
     if has_page():
         return _InPage(iterable, **options)
+    options = {"delay": 1.0, **options}  # seconds: what is done, or has failed, before shows no bar
     if sys.stderr.isatty():
         return tqdm(iterable, **options)
     return tqdm(iterable, mininterval=10, ncols=100, **{**options, "leave": True})  # else its line would not end

@@ -139,12 +139,15 @@ def test_a_bar_in_a_notebook_is_html_and_leaves_nothing(monkeypatch):
     assert shown[-1] == ""
 
 
-def test_a_bar_in_a_log_ends_its_line_before_an_error_is_printed(monkeypatch, capsys):
+@pytest.mark.parametrize(("options", "ends"), [({"delay": 0}, "it/s]\n"), ({}, "")])
+def test_a_bar_in_a_log_ends_its_line_before_an_error_and_shows_nothing_at_first(options, ends, monkeypatch, capsys):
     monkeypatch.delenv("DEEPORCH_HEADLESS", raising=False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # which nbval imports
-    with pytest.raises(ValueError, match="no notes"), progress(total=5, desc="search", leave=False):
+    with pytest.raises(ValueError, match="no notes"), progress(total=5, desc="search", leave=False, **options):
         raise ValueError("no notes")
-    assert capsys.readouterr().err.endswith("\n")
+    written = capsys.readouterr().err
+    assert written.endswith(ends)
+    assert bool(written) == bool(ends)
 
 
 # environment
