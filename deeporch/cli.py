@@ -391,11 +391,9 @@ COMMANDS = {
     ),
     "instruments": (
         "List the instruments, and what a library has of them.", "instruments --library sol",
-        _library_options, _list,
-    ),
+        _library_options, _list),
     "techniques": (
         "List a library's techniques, and how scores write them.", "techniques --library sol",
-        _library_options, _list,
-    ),
+        _library_options, _list),
     "figures": ("Redraw every figure and table from figures/*.csv.", "figures", _figures_options, _figures),
 }  # fmt: skip
