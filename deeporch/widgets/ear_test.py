@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import ipywidgets
 import pandas as pd
 import traitlets
 
@@ -17,8 +16,8 @@ from ..plots import svg
 from ..recognition.recognizer import Recognizer
 from ..util.files import write_text
 from .audio import audio_element, download_link
-from .background import NONE_THERE, Networks
-from .controls import Chips, Message, Room, Slider, button, choice, count, row
+from .controls import Chips, Room, Slider, blank, button, choice, count, row
+from .networks import NONE_THERE, Networks
 
 COLUMNS = (
     "round", "n", "seed", "instruments", "notes", "your_guess", "you", "network_name", "network_guess", "network",
@@ -45,14 +44,13 @@ class EarTest(Room):
         super().__init__()
         self.notes = library if isinstance(library, NoteLibrary) else load_library(library)
         self.networks = Networks(networks)
-        self.message = Message()
         self._classes = Classes(self.notes, by="note")
         self._names = self.notes.summary()["name"].to_dict()
         self.instruments = [name for name in self._names if name in self._classes.instruments]
         self._rounds: list[dict] = []
         self.n, self.seed, self.network = n, seed, self.networks.made_for(self.notes.name)
         self._make_controls()
-        self.observe(lambda change: self._draw(), ["n", "seed"])
+        self.observe(self._draw, ["n", "seed"])
         self._draw()
 
     @property
@@ -62,11 +60,9 @@ class EarTest(Room):
 
     def score(self) -> pd.DataFrame:
         """Return the running score: rounds, and the share of instruments that you and the network named, by N."""
-        table = self.table
-        sums = table.astype({"network": "Float64"}).groupby("n").agg(
-            rounds=("n", "size"), you=("you", "mean"), network=("network", "mean")
-        )  # fmt: skip
-        return sums.assign(you=sums["you"] / sums.index, network=sums["network"] / sums.index)
+        found = self.table.astype({"network": float})
+        shares = found.assign(rounds=1, you=found["you"] / found["n"], network=found["network"] / found["n"])
+        return shares.groupby("n").agg({"rounds": "size", "you": "mean", "network": "mean"})
 
     def next(self) -> None:
         """Draw the next mixture."""
@@ -80,7 +76,9 @@ class EarTest(Room):
             if len(self.guess) != self.n:
                 there = f"There {'is' if self.n == 1 else 'are'} {count(self.n, 'instrument')}"
                 raise ValueError(f"{there}: choose as many; you chose {len(self.guess)}.")
-            truth, theirs = [instrument for instrument, _ in self.truth], self._ask()
+            truth, theirs, rate = [instrument for instrument, _ in self.truth], None, self.notes.sample_rate
+            if self.network:
+                theirs = self.networks.instruments(self.network, self.audio, rate, self.n, self.instruments)
             right = [None if said is None else len({*truth} & {*said}) for said in (self.guess, theirs)]
             values = (
                 len(self._rounds) + 1, self.n, self.seed, " ".join(truth), ", ".join(map(" ".join, self.truth)),
@@ -94,59 +92,41 @@ class EarTest(Room):
         """Write `table` atomically."""
         write_text(path, self.table.to_csv(index=False))
 
-    def _draw(self) -> None:
+    def _draw(self, change: object = None) -> None:
         with self.message.catching():
-            self._recipe = Mixtures(self.notes, self._classes, n=self.n, size=1, seed=self.seed, per_instrument=1)
-            table = self.notes.table.iloc[self._recipe.indices[0].tolist()]
+            drawn = Mixtures(self.notes, self._classes, n=self.n, size=1, seed=self.seed, per_instrument=1)
+            table = self.notes.table.iloc[drawn.indices[0].tolist()]
             self.truth = list(zip(table["instrument"], table["pitch"], strict=True))
-            self.audio = self._recipe.audio([0])[0]
+            self.audio = drawn.audio([0])[0]
             self.answered, self.guess = False, ()
             self._player.value = audio_element(self.audio, self.notes.sample_rate, label="What is this?", form="FLAC")
             self._result.value = ""
-
-    def _ask(self) -> list[str] | None:
-        """Return the network's instruments; None if none plays."""
-        if not self.network:
-            return None
-        return self.networks.instruments(self.network, self.audio, self.notes.sample_rate, self.n, self.instruments)
 
     # ---- The page ----------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
         number = Slider(description="Instruments", min=1, max=min(10, len(self.instruments))).bind(self, "n")
         against = choice("Against", [*((name, name) for name in self.networks.names), ("nobody", "")])
-        traitlets.link((self, "network"), (against, "value"))
         chips = Chips({i: self._names[i] for i in self.instruments}, label="You hear:")
-        traitlets.link((self, "guess"), (chips, "value"))
-        self._player, self._result, self._score, self._saved = (ipywidgets.HTML() for _ in range(4))
+        self.bind(network=against, guess=chips)
+        self._player, self._result, self._score, self._saved = blank(4)
         self.furnish(
-            row(self._player, number, button("New mixture", self.next), against),
-            chips,
-            row(button("Answer", self.answer)),
-            self.message,
-            self._result,
-            self._score,
+            row(self._player, number, button("New mixture", self.next), against), chips,
+            row(button("Answer", self.answer)), self.work, self._result, self._score,
             row(button("Save the rounds as CSV", self._offer), self._saved),
-        )
+        )  # fmt: skip
 
     def _show_answer(self, theirs: list[str] | None) -> None:
         truth = [instrument for instrument, _ in self.truth]
         lines = [("you", self.guess)] + ([] if theirs is None else [(self.network, theirs)])
         shown = "".join(f"<tr><th>{escape(who)}</th>{_marked(said, truth)}</tr>" for who, said in lines)
         names = ", ".join(f"{self._names[i]} {pitch}" for i, pitch in self.truth)
-        self._result.value = (
-            f'<p>It was <strong>{escape(names)}</strong>.</p><table style="color:inherit">{shown}</table>'
-            + ("" if self.networks.names else f"<p>{NONE_THERE}</p>")
-        )
-        head = "<tr><th>instruments</th><th>rounds</th><th>you</th><th>the network</th></tr>"
-        rows = (
-            self.score()
-            .map(lambda share: "–" if pd.isna(share) else f"{share:.0%}")
-            .assign(rounds=self.score()["rounds"])
-        )
-        body = "".join(f"<tr><td>{'</td><td>'.join(map(str, line))}</td></tr>" for line in rows.itertuples())
-        style = "color:inherit;border-spacing:1.5em 0;text-align:right"
-        self._score.value = f'<table style="{style}"><caption>instruments named</caption>{head}{body}</table>'
+        none = "" if self.networks.names else f"<p>{NONE_THERE}</p>"
+        self._result.value = f"<p>It was <strong>{escape(names)}</strong>.</p><table>{shown}</table>{none}"
+        score = self.score().reset_index().rename(columns={"n": "instruments", "network": "the network"})
+        shares = dict.fromkeys(("you", "the network"), "{:.0%}".format)
+        table = score.to_html(index=False, border=0, na_rep="–", formatters=shares)
+        self._score.value = f"<p>instruments named:</p>{table}"
         self.leave()
 
     def still(self) -> str:

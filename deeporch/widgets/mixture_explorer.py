@@ -21,8 +21,8 @@ from ..plots import svg
 from ..recognition.recognizer import Heard, Recognizer
 from . import note_controls
 from .audio import audio_element, download_link
-from .background import NONE_THERE, Networks, Work
-from .controls import Chips, Message, Room, Slider, button, choice, row
+from .controls import Chips, Room, Slider, blank, button, choice, row, side_by_side
+from .networks import NONE_THERE, Networks
 from .note_controls import Placed, PlacedRow
 
 MOST = 10  # notes
@@ -53,22 +53,20 @@ class MixtureExplorer(Room):
         self.networks = Networks(networks)
         self.heard: dict[str, list[Heard]] = {}
         self.audio = torch.zeros(SAMPLES)
-        self.work = Work()
-        self.message: Message = self.work.message
         self._rows: list[PlacedRow] = []
         self._make_controls()
         with self.hold_trait_notifications():
             self.n, self.seed = n, seed
             self.chosen_networks = tuple(self.networks.names)
         self.notes: NoteLibrary | None = None
-        self.observe(lambda change: self.draw(), ["instruments", "dynamics", "lowest", "highest", "n", "seed"])
+        self.observe(self.draw, ["instruments", "dynamics", "lowest", "highest", "n", "seed"])
         self.observe(self._refresh, ["placed", "chosen_networks"])
         self._use(library if isinstance(library, NoteLibrary) else load_library(library))
         self.observe(self._load, "library")
 
     # ---- The notes ---------------------------------------------------------------------------------------------------
 
-    def draw(self) -> None:
+    def draw(self, change: object = None) -> None:
         """Draw the random mixture of the settings; what is impossible is said in `message`."""
         with self.message.catching():
             if self.lowest > self.highest:
@@ -147,39 +145,30 @@ class MixtureExplorer(Room):
 
     def _make_controls(self) -> None:
         libraries = choice("Library", SOURCES, width="11em")
-        self.observe(lambda change: self._show_library(libraries, change["new"]), "library")
-        libraries.observe(lambda change: setattr(self, "library", change["new"]), "value")
-        self._sliders = {
-            "n": Slider(description="Notes", min=1, max=MOST),
-            "lowest": Slider(description="Lowest", max=127),
-            "highest": Slider(description="Highest", max=127),
-            "seed": Slider(description="Seed", max=999),
-        }
-        for name, slider in self._sliders.items():
-            slider.bind(self, name)
-        self._chips = {name: Chips(label=f"{name.capitalize()}:") for name in ("instruments", "dynamics")}
-        for name, chips in self._chips.items():
-            traitlets.link((self, name), (chips, "value"))
-        asked = Chips(self.networks.names, label="Networks:")
-        traitlets.link((self, "chosen_networks"), (asked, "value"))
-        self._seen, self._player, self._answers, self._saved = (ipywidgets.HTML() for _ in range(4))
-        self._rows_box = ipywidgets.VBox()
-        self.furnish(
-            row(libraries, *self._sliders.values(), button("New mixture", self.next)),
-            self._chips["instruments"],
-            self._chips["dynamics"],
-            self.work,
-            row(self._player, button("Add a note", self.add), button("Save WAV and labels", self._offer), self._saved),
-            self._rows_box,
-            self._seen,
-            asked,
-            self._answers,
-        )
 
-    def _show_library(self, libraries: ipywidgets.Dropdown, name: str) -> None:
-        if name not in libraries.options:
-            libraries.options = (*libraries.options, name)
-        libraries.value = name
+        def show_library(change: dict) -> None:
+            if change["new"] not in libraries.options:
+                libraries.options = (*libraries.options, change["new"])
+            libraries.value = change["new"]
+
+        self.observe(show_library, "library")
+        libraries.observe(lambda change: setattr(self, "library", change["new"]), "value")
+        limits = {"n": ("Notes", 1, MOST), "lowest": ("Lowest", 0, 127), "highest": ("Highest", 0, 127)}
+        limits["seed"] = ("Seed", 0, 999)
+        self._sliders = {
+            name: Slider(description=words, min=low, max=high).bind(self, name)
+            for name, (words, low, high) in limits.items()
+        }
+        self._chips = {name: Chips(label=f"{name.capitalize()}:") for name in ("instruments", "dynamics")}
+        asked = Chips(self.networks.names, label="Networks:")
+        self.bind(chosen_networks=asked, **self._chips)
+        self._seen, self._player, self._answers, self._saved = blank(4)
+        self._rows_box = ipywidgets.VBox()
+        buttons = button("Add a note", self.add), button("Save WAV and labels", self._offer)
+        self.furnish(
+            row(libraries, *self._sliders.values(), button("New mixture", self.next)), *self._chips.values(),
+            self.work, row(self._player, *buttons, self._saved), self._rows_box, self._seen, asked, self._answers,
+        )  # fmt: skip
 
     def _refresh(self, change: object = None) -> None:
         """Mix, draw and ask anew."""
@@ -207,30 +196,25 @@ class MixtureExplorer(Room):
             if name == "logmel128":  # from decibels above a fixed floor to decibels below the maximum
                 picture = 1 - (picture.max() - picture) * 100 / 80
             seen.append(svg.spectrogram(FEATURES[name], picture, lines))
-        return f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(seen)}</div>'
+        return side_by_side(*seen)
 
     def still(self) -> str:
         """Return what it showed last."""
         return self.picture() if note_controls.audible(self.placed) else ""
 
     def _ask(self) -> None:
-        truth = self.truth
-        self.heard = {
-            name: self.networks.predict(name, self.audio, self.notes.sample_rate, len(truth))
-            for name in self.chosen_networks
-        }
+        truth, rate = self.truth, self.notes.sample_rate
+        ask = self.networks.predict
+        self.heard = {name: ask(name, self.audio, rate, len(truth)) for name in self.chosen_networks}
         bars = [svg.heard_bars(heard, truth, title=name) for name, heard in self.heard.items()]
-        none = "" if self.networks.names else f"<p>{NONE_THERE}</p>"
-        self._answers.value = f'<div style="display:flex;flex-wrap:wrap">{"".join(bars)}</div>{none}'
+        self._answers.value = side_by_side(*bars) + ("" if self.networks.names else f"<p>{NONE_THERE}</p>")
 
     def _show_rows(self) -> None:
         for index, note in enumerate(self.placed):
             if index == len(self._rows):
                 self._rows.append(PlacedRow(index, self._changed, self._removed))
             self._rows[index].show(self.notes, note)
-        shown = tuple(self._rows[: len(self.placed)])
-        if shown != self._rows_box.children:
-            self._rows_box.children = shown
+        self._rows_box.children = tuple(self._rows[: len(self.placed)])
 
     def _changed(self, index: int, note: Placed) -> None:
         self.placed = (*self.placed[:index], note, *self.placed[index + 1 :])

@@ -24,9 +24,9 @@ from ..orchestration.solution import Solution, SolutionNote
 from ..orchestration.target import read_target
 from ..plots import svg
 from ..recognition.recognizer import Recognizer
-from .audio import download_link, encode, matched
-from .background import EVERY, Networks, Work
-from .controls import Chips, Message, Room, Slider, Switch, button, choice, count, row, toggle
+from .audio import TYPES, download_link, encode, matched
+from .controls import EVERY, Chips, Room, Slider, Switch, blank, button, choice, count, row, side_by_side, toggle
+from .networks import Networks
 
 KINDS = {  # of file: how it is written, its type, and its ending
     "WAV": ("to_wav", "audio/wav", "wav"),
@@ -37,6 +37,7 @@ SOUNDS = "WAV, FLAC, MP3, OGG or AIFF"
 ENDINGS = ".wav,.aif,.aiff,.aifc,.flac,.mp3,.ogg,.opus,.caf,.au"  # that may be uploaded
 LONG = 10.0  # seconds from which sounds go to the page as MP3
 TEXTURES = {"sparse": 0.05, "as usual": None, "full": 0.0}  # by which share each note lengthens the distance
+SEARCH = ("distance", "retune", "segments", "evaluations", "seconds", "seed")  # options of the search by the same name
 SEGMENTS = [("automatic", "auto"), ("one chord", "one"), ("at every onset", "onsets")]
 
 
@@ -71,8 +72,6 @@ class OrchestrationExplorer(Room):
         super().__init__()
         self.notes = library if isinstance(library, NoteLibrary) else load_library(library)
         self.networks = Networks(networks)
-        self.work = Work()
-        self.message: Message = self.work.message
         self.target: torch.Tensor | None = None
         self._whole: torch.Tensor | None = None
         self.solutions: list[Solution] = []
@@ -83,10 +82,10 @@ class OrchestrationExplorer(Room):
         self.orchestra = tuple(self._chips.buttons)
         if target is not None:
             self.load(target, sample_rate)
-        self.observe(lambda change: self._sound(), "muted")
-        self.observe(lambda change: self._show_chosen(), "chosen")
-        self.observe(lambda change: self._show_locked(), "locked")
-        self.observe(lambda change: self._cut(), ["begin", "end"])
+        self.observe(self._sound, "muted")
+        self.observe(self._show_chosen, "chosen")
+        self.observe(self._show_locked, "locked")
+        self.observe(self._cut, ["begin", "end"])
 
     # ---- What can be done --------------------------------------------------------------------------------------------
 
@@ -104,7 +103,7 @@ class OrchestrationExplorer(Room):
             self._whole = whole
             self._cut()
 
-    def _cut(self) -> None:
+    def _cut(self, change: object = None) -> None:
         """Take the part of the sound that was chosen as the target."""
         if self._whole is None or self.work.running:
             return
@@ -126,14 +125,6 @@ class OrchestrationExplorer(Room):
             self.curve = []
         self.work.start(self._search, done=self._found)
 
-    def stop(self) -> None:
-        """End the search; what it found so far is shown."""
-        self.work.stop()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the search ends; return whether it has."""
-        return self.work.wait(timeout)
-
     def render(self, index: int) -> np.ndarray:
         """Return a solution as it sounds without the muted players: mono float32 [samples]."""
         solution = self.solutions[index]
@@ -152,25 +143,13 @@ class OrchestrationExplorer(Room):
 
     def _search(self) -> list[Solution]:
         self.work.tell(0, None, "preparing: how the orchestra's notes sound")
+        options = {name: getattr(self, name) for name in SEARCH}
         return orchestrate(
-            self.target,
-            self.notes,
-            self.orchestra,
-            sample_rate=self.notes.sample_rate,
-            distance=self.distance,
-            recognizer=self.networks[self.network] if self.network else None,
-            solutions=self.count,
-            note_cost=TEXTURES[self.texture],
-            pitch_range=(midi_to_pitch(self.lowest), midi_to_pitch(self.highest)),
-            fixed=self.locked,
-            retune=self.retune,
-            segments=self.segments,
-            evaluations=self.evaluations,
-            seconds=self.seconds,
-            stop=lambda: self.work.stopping,
-            progress=self._tell,
-            seed=self.seed,
-        )
+            self.target, self.notes, self.orchestra, sample_rate=self.notes.sample_rate,
+            recognizer=self.networks[self.network] if self.network else None, solutions=self.count, fixed=self.locked,
+            note_cost=TEXTURES[self.texture], pitch_range=(midi_to_pitch(self.lowest), midi_to_pitch(self.highest)),
+            stop=lambda: self.work.stopping, progress=self._tell, **options,
+        )  # fmt: skip
 
     def _tell(self, evaluations: int, best: float, share: float) -> None:
         self.curve.append((evaluations, min(best, self.curve[-1][1] if self.curve else best)))
@@ -192,18 +171,13 @@ class OrchestrationExplorer(Room):
 
     def still(self) -> str:
         """Return the waveform of the target, and how the search went."""
-        if self.target is None:
-            return ""
-        curve = self._curve.value
-        return (
-            f'<div style="display:flex;flex-wrap:wrap">{svg.waveform(self.target, self.notes.sample_rate)}{curve}</div>'
-        )
+        shown = self.target is not None
+        return side_by_side(svg.waveform(self.target, self.notes.sample_rate), self._curve.value) if shown else ""
 
     # ---- The page ----------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        upload = ipywidgets.FileUpload(accept=ENDINGS, description="Upload a sound", multiple=False)
-        upload.layout.width = "auto"
+        upload = ipywidgets.FileUpload(accept=ENDINGS, description="Upload a sound", layout={"width": "auto"})
         upload.tooltip = f"{SOUNDS}, up to 60 s; Jupyter drops more than 10 MB unless `make lab` started it"
         upload.observe(self._uploaded, "value")
         summary = self.notes.summary()
@@ -213,16 +187,14 @@ class OrchestrationExplorer(Room):
         def seat(change: object) -> None:
             self.orchestra = tuple(name for name in self._chips.value for _ in range(int(each.value)))
 
-        for control in (self._chips, each):
-            control.observe(seat, "value")
+        self._chips.observe(seat, "value")
+        each.observe(seat, "value")
         self.observe(self._show_orchestra, "orchestra")
         families = {f: tuple(summary.index[summary["family"] == f]) for f in summary["family"].unique()}
         section = choice("Section", [("everyone", tuple(summary.index)), *families.items()])
         section.observe(lambda change: setattr(self._chips, "value", change["new"]), "value")
-        main = [
-            Slider(description="Search for", min=1, max=120, unit=" s").bind(self, "seconds", float),
-            Slider(description="Solutions", min=1, max=8).bind(self, "count"),
-        ]
+        seconds = Slider(description="Search for", min=1, max=120, unit=" s").bind(self, "seconds", float)
+        number = Slider(description="Solutions", min=1, max=8).bind(self, "count")
         low, high = int(self.notes.table["midi"].min()), int(self.notes.table["midi"].max())
         self.lowest, self.highest = low, high
         pitches = [Slider(description=name.capitalize()).bind(self, name) for name in ("lowest", "highest")]
@@ -232,47 +204,33 @@ class OrchestrationExplorer(Room):
             Slider(description=name, title=f"Part of the sound, {name}", max=60, step=0.01, unit=" s")
             for name in ("From", "To")
         )
-        self._from.bind(self, "begin", float)
-        self._to.bind(self, "end", float)
         retune = toggle("Retune", "Retune notes by up to a quarter-tone, onto the target's partials")
-        lists = {
-            "texture": choice("Texture", TEXTURES),
-            "segments": choice("Chords change", SEGMENTS, width="16em"),
-            "distance": choice("Distance", DISTANCES, width="15em"),
-            "network": choice("Network", [("none", ""), *((n, n) for n in self.networks.names)]),
-        }
-        for name, control in {**lists, "retune": retune}.items():
-            traitlets.link((self, name), (control, "value"))
+        texture, segments = choice("Texture", TEXTURES), choice("Chords change", SEGMENTS, width="16em")
+        distance = choice("Distance", DISTANCES, width="15em")
+        network = choice("Network", [("none", ""), *((n, n) for n in self.networks.names)])
+        self.bind(
+            texture=texture, segments=segments, distance=distance, network=network, retune=retune,
+            begin=self._from, end=self._to,
+        )  # fmt: skip
         self._must = ipywidgets.Text(description="Must sound", placeholder="Vc C2 ff, Ob A4", continuous_update=False)
-        self._must.observe(self._must_sound, "value")
+        split = lambda text: tuple(filter(None, map(str.strip, text.split(","))))  # noqa: E731
+        traitlets.link((self, "locked"), (self._must, "value"), transform=(", ".join, split))
         more = toggle("More", "Pitches, texture, chords, tuning, part of the sound, and how it is compared")
         seed = Slider(description="Seed", max=99).bind(self, "seed")
-        rest = ipywidgets.VBox(
-            [
-                row(*pitches, lists["texture"], lists["segments"], retune),
-                row(self._from, self._to, self._must),
-                row(lists["distance"], lists["network"], seed),
-            ]
-        )
+        placed = row(*pitches, texture, segments, retune), row(self._from, self._to, self._must)
+        rest = ipywidgets.VBox([*placed, row(distance, network, seed)])
         rest.layout.display = "none"
         more.observe(lambda change: setattr(rest.layout, "display", "flex" if change["new"] else "none"), "value")
-        self._curve, self._links, self._score = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
-        self._switch = Switch()
+        self._curve, self._links, self._score = blank(3)
+        self._switch, self._parts = Switch(), ipywidgets.VBox()
         self._switch.observe(self._switched, "index")
-        self._parts = ipywidgets.VBox()
         after = row(button("Score", self.engrave), button("Files of this solution", self._offer), self._links)
         self._results = ipywidgets.VBox([self._switch, self._parts, after])
         self._results.layout.display = "none"
         beside = row(self._curve, self._results)
         beside.layout.align_items = "flex-start"
-        self.furnish(
-            row(upload, button("Search", self.search), *main, more),
-            rest,
-            row(self._chips, section, each),
-            self.work,
-            beside,
-            self._score,
-        )
+        top = row(upload, button("Search", self.search), seconds, number, more)
+        self.furnish(top, rest, row(self._chips, section, each), self.work, beside, self._score)
 
     def _uploaded(self, change: dict) -> None:
         for file in change["new"]:
@@ -309,26 +267,25 @@ class OrchestrationExplorer(Room):
         self._show_chosen()
         self.leave()
 
-    def _sound(self) -> None:
+    def _sound(self, change: object = None) -> None:
         """Render what is heard, all equally loud; of long sounds as MP3."""
         with self.message.catching(clear=False):
             rate = self.notes.sample_rate
             sounds = [self.target.numpy(), *(self.render(k) for k in range(len(self.solutions)))]
             form = "MP3" if len(self.target) > LONG * rate else "FLAC"
-            self._switch.kind = "audio/mpeg" if form == "MP3" else "audio/flac"
+            self._switch.kind = TYPES[form]
             self._switch.sounds = [encode(sound, rate, form) for sound in matched(sounds, rate)]
 
     def _switched(self, change: dict) -> None:
         if change["new"] > 0:
             self.chosen = change["new"] - 1
 
-    def _show_chosen(self) -> None:
+    def _show_chosen(self, change: object = None) -> None:
         self._links.value = self._score.value = ""
         solution = self.solutions[self.chosen] if self.solutions else None
         notes = sorted(solution.notes, key=lambda n: (n.player, n.onset)) if solution else ()
-        self._parts.children = tuple(
-            self._part(note, solution.orchestra[note.player] + desk(solution, note.player)) for note in notes
-        )
+        seats = [solution.orchestra[note.player] + desk(solution, note.player) for note in notes]
+        self._parts.children = tuple(map(self._part, notes, seats))
 
     def _part(self, note: SolutionNote, seat: str) -> ipywidgets.HBox:
         """Return the line of one note: what it is, mute and lock."""
@@ -351,11 +308,7 @@ class OrchestrationExplorer(Room):
         line.lock, line.name = lock, name
         return line
 
-    def _must_sound(self, change: dict) -> None:
-        self.locked = tuple(note.strip() for note in change["new"].split(",") if note.strip())
-
-    def _show_locked(self) -> None:
-        self._must.value = ", ".join(self.locked)
+    def _show_locked(self, change: object) -> None:
         for line in self._parts.children:
             line.lock.value = line.name in self.locked
 
@@ -367,18 +320,18 @@ class OrchestrationExplorer(Room):
     def engrave(self) -> None:
         """Show the score of the chosen solution; it takes a few seconds."""
         with self.message.catching():
-            solution = self._chosen_solution()
-            self.work.start(lambda: self._engrave(solution), done=lambda score: setattr(self._score, "value", score))
+            solution, style = self._chosen_solution(), "background:#fff;color:#000;padding:.5em"
 
-    def _engrave(self, solution: Solution) -> str:
-        self.work.tell(0, None, "engraving the score")
-        return f'<div class="deeporch-score" style="background:#fff;color:#000;padding:.5em">{engrave(solution)}</div>'
+            def draw() -> None:
+                self.work.tell(0, None, "engraving the score")
+                self._score.value = f'<div class="deeporch-score" style="{style}">{engrave(solution)}</div>'
+
+            self.work.start(draw)
 
     def _offer(self) -> None:
         with self.message.catching():
             self._chosen_solution()
-            files = self.files(self.chosen)
-            name = f"solution_{self.chosen + 1}"
-            self._links.value = "".join(
-                download_link(data, f"{name}.{KINDS[kind][2]}", KINDS[kind][1], kind) for kind, data in files.items()
-            )
+            self._links.value = ""
+            for kind, data in self.files(self.chosen).items():
+                _, mime, ending = KINDS[kind]
+                self._links.value += download_link(data, f"solution_{self.chosen + 1}.{ending}", mime, kind)

@@ -8,7 +8,6 @@ function render({ model, el }) {
     label.textContent = model.get("description");
     input.setAttribute("aria-label", model.get("title") || model.get("description"));
     for (const name of ["min", "max", "step"]) input[name] = model.get(name);
-    input.disabled = model.get("disabled");
     if (document.activeElement !== input || Number(input.value) === model.get("value")) input.value = model.get("value");
     const names = model.get("names");
     const text = names[Number(input.value) - model.get("min")] ?? `${input.value}${model.get("unit")}`;

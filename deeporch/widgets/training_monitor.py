@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ipywidgets
 import pandas as pd
 import traitlets
 from torch import nn
@@ -16,12 +15,11 @@ from ..mixtures.mixtures import Mixtures
 from ..plots import svg
 from ..training.loop import History, copy_weights, fit
 from ..util.progress import has_page, told
-from .background import Work
-from .controls import Message, Room, button, count, row
+from .controls import Room, blank, button, count, row, side_by_side
 
 
 class TrainingMonitor(Room):
-    """Live curves of a training, with buttons to start, stop and resume it."""
+    """Live curves of a training, with buttons to start, stop and resume it; the epoch at hand is lost by stopping."""
 
     status = traitlets.Unicode("ready")
 
@@ -41,10 +39,8 @@ class TrainingMonitor(Room):
         self._before = copy_weights(model)
         self.history: History | None = None
         self.latest: dict = {}
-        self.work = Work()
-        self.message: Message = self.work.message
         self._start = button("Start", self.start, tooltip="Train, or go on after the last whole epoch")
-        self._curves = ipywidgets.HTML()
+        (self._curves,) = blank(1)
         self.furnish(row(self._start), self.work, self._curves)
 
     @property
@@ -63,14 +59,6 @@ class TrainingMonitor(Room):
             return
         self._start.disabled = True
         self.work.start(self._fit_quietly, done=self._finish)
-
-    def stop(self) -> None:
-        """Stop within a fraction of a second; the epoch at hand is lost, those before it are kept."""
-        self.work.stop()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it stops; return whether it has."""
-        return self.work.wait(timeout)
 
     def still(self) -> str:
         """Return the curves."""
@@ -106,33 +94,33 @@ class TrainingMonitor(Room):
     def _finish(self, history: History) -> None:
         self.history = history
         self.latest["history"] = history.table.to_dict("records")
-        by_hand = history.stopped == "by the callback"
-        self.status = "stopped" if by_hand else "done"
-        self._start.description = "Resume" if by_hand else "Start"
-        because = f" ({history.stopped})" if history.stopped and not by_hand else ""
-        self.message.text = (
-            f"Stopped after {count(history.epochs, 'whole epoch')}: Resume goes on from there."
-            if by_hand
-            else f"Done: {count(history.epochs, 'epoch')} in {history.seconds:,.1f} s{because}."
-        )
+        if history.stopped == "by the callback":
+            self.status, self._start.description = "stopped", "Resume"
+            done = f"Stopped after {count(history.epochs, 'whole epoch')}: Resume goes on from there."
+        else:
+            self.status, self._start.description = "done", "Start"
+            because = f" ({history.stopped})" if history.stopped else ""
+            done = f"Done: {count(history.epochs, 'epoch')} in {history.seconds:,.1f} s{because}."
+        self.message.text = done
         self._draw()
         self.leave()
 
     def _draw(self) -> None:
-        rows, state = self.latest.get("history", []), self.latest
-        epochs = [row["epoch"] for row in rows]
-        within = state.get("epoch", 1) - 1 + state.get("seen", 0) / state.get("size", 1)  # of the epoch at hand
+        state, table = self.latest, self.table
+        epochs = table["epoch"].tolist() if len(table) else []
+        within = round(state.get("epoch", 1) - 1 + state.get("seen", 0) / state.get("size", 1), 2)  # the epoch at hand
+        begun = "loss" in state and (not epochs or within > epochs[-1])
+
+        def column(name: str, scale: float = 1.0) -> list[float]:
+            return (scale * table[name]).tolist() if epochs else []
+
         parts = []
         for what, label, scale in (("loss", "loss / nats", 1), ("recall", "notes recognised / %", 100)):
-            train = [scale * row[f"train_{what}"] for row in rows]
-            valid = [scale * row[f"valid_{what}"] for row in rows]
-            x = list(epochs)
-            if what in state and (not epochs or within > epochs[-1]):
-                x, train = [*epochs, round(within, 2)], [*train, scale * state[what]]
+            train, valid = column(f"train_{what}", scale), column(f"valid_{what}", scale)
+            x, train = ([*epochs, within], [*train, scale * state[what]]) if begun else (epochs, train)
             parts.append(svg.curves([("training", x, train), ("test", epochs, valid)], xlabel="epoch", ylabel=label))
-        rates = [row["mixtures_per_second"] for row in rows]
-        parts.append(svg.curves([("", epochs, rates)], xlabel="epoch", ylabel="mixtures/s"))
-        self._curves.value = f'<div style="display:flex;flex-wrap:wrap">{"".join(parts)}</div>'
+        rates = [("", epochs, column("mixtures_per_second"))]
+        self._curves.value = side_by_side(*parts, svg.curves(rates, xlabel="epoch", ylabel="mixtures/s"))
 
 
 def seconds_left(state: dict) -> float:

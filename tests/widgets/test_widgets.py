@@ -19,9 +19,9 @@ from deeporch.recognition.recognizer import CHECKPOINTS
 from deeporch.util.progress import progress
 from deeporch.widgets import audio, controls
 from deeporch.widgets.audio import player
-from deeporch.widgets.background import Networks, Remembered, Work
-from deeporch.widgets.controls import Chips, Message, count
+from deeporch.widgets.controls import Chips, Message, Work, count
 from deeporch.widgets.mixture_explorer import MixtureExplorer
+from deeporch.widgets.networks import Networks, Remembered
 from deeporch.widgets.note_controls import Placed
 
 RATE = 44_100
