@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 def check_tables(logits: torch.Tensor, targets: torch.Tensor) -> None:
     """Raise a ValueError unless outputs and targets are equal, non-empty tables [mixtures, classes]."""
     if logits.shape != targets.shape or logits.ndim != 2 or not len(logits):
-        raise ValueError(
-            f"Outputs {list(logits.shape)} and targets {list(targets.shape)} must be two equal, non-empty tables."
-        )
+        shapes = f"Outputs {list(logits.shape)} and targets {list(targets.shape)}"
+        raise ValueError(f"{shapes} must be two equal, non-empty tables.")
 
 
 def top_n(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -104,9 +103,8 @@ def mistakes(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> p
         interval = midi[guessed][None, :] - midi[true][:, None]
         fold = np.abs((interval + 6) % 12 - 6)
         cost = 2.0 * fold + 0.1 * np.abs(interval) / 12 + (instrument[guessed][None, :] != instrument[true][:, None])
-        rows += [
-            (mixture, true[i], guessed[j]) for i, j in zip(*scipy.optimize.linear_sum_assignment(cost), strict=True)
-        ]
+        pairs = zip(*scipy.optimize.linear_sum_assignment(cost), strict=True)
+        rows += [(mixture, true[i], guessed[j]) for i, j in pairs]
     table = pd.DataFrame(rows, columns=["mixture", "true", "predicted"], dtype=int)
     for column in ("true", "predicted"):
         table[f"{column}_instrument"] = instrument[table[column]]

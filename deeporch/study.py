@@ -28,25 +28,13 @@ from .training.prediction import predict
 
 @dataclass(frozen=True)
 class StudySets:
-    """The mixtures of one experiment.
+    """The mixtures of one experiment."""
 
-    Attributes
-    ----------
-    classes : Classes
-        What is recognised.
-    train : Mixtures
-        The training mixtures.
-    tests : dict of str to Mixtures
-        ``"mixture"``: new mixtures of the recordings seen in training (the study's test). ``"recording"``: mixtures of
-        recordings that were held out; missing with one class per recording, where nothing can be held out.
-    report : str
-        How the recordings were split, in a sentence.
-    """
-
-    classes: Classes
+    classes: Classes  # what is recognised
     train: Mixtures
-    tests: dict[str, Mixtures]
-    report: str
+    tests: dict[str, Mixtures]  # "mixture": new mixtures of the recordings seen in training (the study's test);
+    # "recording": of recordings that were held out; missing with one class per recording, where none can be
+    report: str  # how the recordings were split, in a sentence
 
     @property
     def chance(self) -> float:

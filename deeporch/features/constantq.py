@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse
@@ -21,7 +18,7 @@ from ..mixtures import mixing
 from ..mixtures.mixtures import Mixtures
 from ..notes.library import NoteLibrary
 from ..util.compiled import librosa
-from ..util.files import atomic_path, cache_dir, cached_array
+from ..util.files import atomic_path, cache_path, cached_array
 from ..util.processor import free_cores
 from ..util.progress import progress
 from .note_frames import NoteFrames, _move, stretched
@@ -53,9 +50,8 @@ class ConstantQ:
         if self.bins_per_octave < 12 or self.bins_per_octave % 12:
             raise ValueError(f"bins_per_octave must be a multiple of 12, but is {self.bins_per_octave}.")
         if self.hop % 2 ** (self.octaves - 1):
-            raise ValueError(
-                f"hop must be a multiple of {2 ** (self.octaves - 1)} for {self.octaves} octaves, but is {self.hop}."
-            )
+            step = 2 ** (self.octaves - 1)
+            raise ValueError(f"hop must be a multiple of {step} for {self.octaves} octaves, but is {self.hop}.")
         if self.floor_db >= 0 or self.frames < 1:
             raise ValueError(f"floor_db must be below 0 and frames ≥ 1, but are {self.floor_db} and {self.frames}.")
 
@@ -106,9 +102,8 @@ class ConstantQ:
         for basis, n_fft in filters:
             padded = np.pad(audio, ((0, 0), (n_fft // 2, n_fft // 2)))
             frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=1)[:, ::hop]
-            octaves.append(
-                np.stack([basis @ np.fft.rfft(part.astype(float)).astype(np.complex64).T for part in frames])
-            )
+            spectra = (np.fft.rfft(part.astype(float)).astype(np.complex64) for part in frames)
+            octaves.append(np.stack([basis @ spectrum.T for spectrum in spectra]))
             audio, hop = _halved(audio), hop // 2
         frames = min(part.shape[2] for part in octaves)
         return np.concatenate([part[..., :frames] for part in reversed(octaves)], 1) / np.sqrt(lengths[:, None])
@@ -150,9 +145,9 @@ class ConstantQ:
         notes = self.notes(mixtures.notes, whole=mixtures.starts is not None).on(torch.device(device))
         rows = mixtures.indices[which].long() if rows is None else rows
         gains = torch.ones(rows.shape) if mixtures.gains is None else mixtures.gains[which].float()
-        starts = (
-            torch.zeros_like(rows) if mixtures.starts is None else (mixtures.starts[which] / self.hop).round().long()
-        )
+        starts = torch.zeros_like(rows)
+        if mixtures.starts is not None:
+            starts = (mixtures.starts[which] / self.hop).round().long()
         gains = (notes.gain[rows] * gains / mixtures.n).to(device)
         total = torch.zeros(len(rows), self.frames, self.bins, 2, device=device)
         places = None if stretch is None else stretched(stretch, self.frames)
@@ -213,17 +208,13 @@ class ConstantQ:
             if notes.sample_rate != self.sample_rate:
                 raise ValueError(f"{notes.name!r} has {notes.sample_rate} Hz, but ConstantQ has {self.sample_rate} Hz.")
             counts = self._counts(notes, whole)
-            values = cached_array(
-                self._path(notes, whole), (counts.sum(), self.bins, 2), lambda out: self._fill(notes, whole, out)
-            )
+            what = {**asdict(self), "floor_db": 0, "frames": 0 if whole else self.frames}
+            path = cache_path("constantq", notes.name, [VERSION, version("librosa"), notes.key, what], ".npy")
+            shape = (counts.sum(), self.bins, 2)
+            values = cached_array(path, shape, partial(self._fill, notes, whole))
             values, count, gain = (torch.from_numpy(each) for each in (values, counts, _gains(notes)))
             _OPEN[key] = NoteFrames(values, count, gain, self.lead if whole else 0)
         return _OPEN[key]
-
-    def _path(self, notes: NoteLibrary, whole: bool) -> Path:
-        what = {**asdict(self), "floor_db": 0, "frames": 0 if whole else self.frames}
-        text = json.dumps([VERSION, version("librosa"), notes.key, what])
-        return cache_dir() / "constantq" / f"{notes.name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npy"
 
     def _counts(self, notes: NoteLibrary, whole: bool) -> np.ndarray:
         """Return int64 [notes]: how many frames are kept of each note."""
@@ -270,8 +261,7 @@ def _halved(audio: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _filters(features: ConstantQ) -> tuple[list[tuple[scipy.sparse.csr_matrix, int]], np.ndarray]:
     """Return filters, highest octave first, as spectra [bins, n_fft // 2 + 1], and each bin's length in samples."""
-    key = hashlib.sha256(json.dumps([VERSION, version("librosa"), asdict(features)]).encode()).hexdigest()[:16]
-    path = cache_dir() / "constantq" / f"filters-{key}.npz"
+    path = cache_path("constantq", "filters", [VERSION, version("librosa"), asdict(features)], ".npz")
     if not path.is_file():
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **_design(features))

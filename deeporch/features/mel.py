@@ -26,26 +26,14 @@ class Mel:
     Equal to ``librosa.feature.melspectrogram`` within 1e-4 of its maximum. To be fast on a CPU (`make bench`), frames
     of 2,048 samples are transformed one by one in the processor's cache by compiled code, those after a mixture's last
     note not at all, on as many threads as torch may use; other sizes, and a GPU, are left to torch.
-
-    Parameters
-    ----------
-    n_mels, n_fft, hop : int
-        Bands (128), window (2,048 samples) and step (512 samples).
-    frames : int
-        Time frames (128): shorter mixtures are zero-padded, of longer ones the beginning is taken.
-    scale : {"power", "log"}
-        ``"power"``: linear power, as in the study. ``"log"``: decibels above −100 dB (re power 1), divided by 100, so
-        that silence is 0.
-    sample_rate : int
-        In Hz.
     """
 
-    n_mels: int = 128
-    n_fft: int = 2048
-    hop: int = 512
-    frames: int = 128
-    scale: str = "power"
-    sample_rate: int = 44_100
+    n_mels: int = 128  # bands
+    n_fft: int = 2048  # samples of the window
+    hop: int = 512  # samples from one frame to the next
+    frames: int = 128  # shorter mixtures are zero-padded, of longer ones the beginning is taken
+    scale: str = "power"  # linear, as in the study; or "log": decibels above −100 dB (re power 1) / 100, silence is 0
+    sample_rate: int = 44_100  # Hz
 
     def __post_init__(self) -> None:
         check_choice(self.scale, SCALES, "mel scale")
@@ -80,13 +68,7 @@ class Mel:
         return self._scaled(self._by_numba([rows.shape[1]] * len(rows), write))
 
     def of(self, mixtures: Mixtures, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
-        """Return the features of some mixtures of a set: [batch, 1, n_mels, frames].
-
-        Raises
-        ------
-        ValueError
-            If their sample rate is not this one.
-        """
+        """Return the features of some mixtures of a set, of this sample rate: [batch, 1, n_mels, frames]."""
         if mixtures.notes.sample_rate != self.sample_rate:
             raise ValueError(
                 f"These features are for {self.sample_rate} Hz, but the library {mixtures.notes.name!r} has "

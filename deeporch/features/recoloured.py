@@ -54,9 +54,8 @@ class Recoloured:
     def of(self, mixtures: Mixtures, which: Iterable[int], *, device: str | torch.device = "cpu") -> torch.Tensor:
         """Return the changed features of some mixtures of a set: [batch, 1, bins, frames]."""
         which = torch.as_tensor(list(which) if not isinstance(which, torch.Tensor) else which)
-        generator = torch.Generator().manual_seed(
-            (mixtures.seed * 1_000_003 + int(which[0]) * 101 + len(which)) % 2**62
-        )
+        seed = (mixtures.seed * 1_000_003 + int(which[0]) * 101 + len(which)) % 2**62
+        generator = torch.Generator().manual_seed(seed)
         colour = stretch = None
         if self.stretch:
             stretch = self.stretch ** (2 * torch.rand(len(which), mixtures.n, generator=generator) - 1)
@@ -66,10 +65,8 @@ class Recoloured:
         if self.transpose:
             rows, semitones = neighbours(mixtures, which, int(self.transpose), generator)
             moved = semitones * (self.features.bins_per_octave // 12)
-        frames = self.features.mix(
-            mixtures, which, device=device, colour=colour, stretch=stretch, rows=rows, moved=moved
-        )
-        x = self.features.decibels(frames)
+        changed = {"colour": colour, "stretch": stretch, "rows": rows, "moved": moved}
+        x = self.features.decibels(self.features.mix(mixtures, which, device=device, **changed))
         if self.detune:
             x = shift(x, self.detune * self.features.bins_per_octave / 12, generator)
         if self.room:

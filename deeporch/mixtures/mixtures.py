@@ -112,9 +112,8 @@ class Mixtures:
         others = (exclude,) if isinstance(exclude, Mixtures) else tuple(exclude or ())
         for other in others:
             if other.notes.key != notes.key:
-                raise ValueError(
-                    f"The excluded mixtures are of another library ({other.notes.name!r}) than these ({notes.name!r})."
-                )
+                theirs = f"of another library ({other.notes.name!r})"
+                raise ValueError(f"The excluded mixtures are {theirs} than these ({notes.name!r}).")
         self.indices = _distinct(draw, size, generator, others, len(notes))
         self.gains = _gains(self.indices.shape, gain_db, generator)
         self.starts = self._starts(onset, window, generator)

@@ -61,9 +61,8 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except (SafetensorError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, UnicodeError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"{path} is no checkpoint of deeporch, or it is damaged or of another version ({why})."
-        ) from None
+        what = "is no checkpoint of deeporch, or it is damaged or of another version"
+        raise ValueError(f"{path} {what} ({why}).") from None
 
 
 def read_card(path: str | Path) -> dict[str, Any]:

@@ -53,6 +53,11 @@ class ConvNet(NoteClassifier):
         return fused or super().gains_by_bfloat16(device)
 
 
+def dense_head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Return a dense layer with ReLU, and the output."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
 class CNN(ConvNet):
     """The study's CNN."""
 
@@ -63,10 +68,7 @@ class CNN(ConvNet):
         widths = (shape[0], *config.channels)
         stages = [conv_stage(a, b) for a, b in pairwise(widths)]
         self.stages = nn.Sequential(*stages, conv_stage(widths[-1], config.last, dropout=config.dropout))
-        flat = flat_size(self.stages, shape)
-        self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(flat, config.hidden), nn.ReLU(), nn.Linear(config.hidden, outputs)
-        )
+        self.head = dense_head(flat_size(self.stages, shape), config.hidden, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map features [batch, channels, bins, frames] to logits [batch, classes]."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..util.checks import check_choice
-from .cnn import ConvNet, conv_stage, flat_size, output_shape
+from .cnn import ConvNet, conv_stage, dense_head, flat_size, output_shape
 
 AXES = ("time", "as_published")
 
@@ -68,9 +68,7 @@ class CNNLSTMCNN(ConvNet):
         self.recurrence = Recurrence(inner, config.lstm, **options)
         self.after = conv_stage(1, config.last, dropout=config.dropout) if config.after else nn.Dropout(config.dropout)
         flat = flat_size(self.after, output_shape(self.recurrence, inner))
-        self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(flat, config.hidden), nn.ReLU(), nn.Linear(config.hidden, outputs)
-        )
+        self.head = dense_head(flat, config.hidden, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map features [batch, channels, bins, frames] to logits [batch, classes]."""

@@ -21,7 +21,7 @@ import torch
 
 from ..util.audio import as_float, check_rate
 from ..util.checks import check_choice, check_range, near
-from ..util.files import cache_dir, user_path
+from ..util.files import cache_path, user_path
 from ..util.progress import progress
 from . import recordings, store
 from .instruments import INSTRUMENTS, dynamic_order, instrument_order, midi_to_pitch, pitch_to_midi
@@ -91,15 +91,14 @@ def load_library(
         because = f" passes {', '.join(f'{k}={v!r}' for k, v in filters.items())}" if filters else ""
         raise ValueError(f"No note of {name} in {str(found.root)!r}{because}{_reasons(found.skipped)}.")
     parts = [store.VERSION, name, source.VERSION, seconds, found.fingerprint, found.rows, found.skipped]
-    key = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
-    folder = cache_dir() / "notes" / f"{name}-{key}"
+    folder = cache_path("notes", name, parts)
     if refresh or not store.is_whole(folder):
         notes = progress(source.read(found, seconds), total=len(found.rows), desc=name, unit=" notes", leave=False)
         rows, skipped = store.build(folder, notes, found.skipped, replace=refresh)
         if skipped:
             print(f"{name}: {rows:,} notes{_reasons(skipped)}; see .skipped")
     table, audio, skipped = store.load(folder)
-    return NoteLibrary(table, audio, name=name, key=key, skipped=skipped)
+    return NoteLibrary(table, audio, name=name, key=folder.name.removeprefix(f"{name}-"), skipped=skipped)
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
@@ -218,9 +217,8 @@ class NoteLibrary:
         measured = pd.DataFrame([recordings.measure(note, sample_rate) for note in notes], index=table.index)
         table = tidy(pd.concat([table.drop(columns=[*measured], errors="ignore"), measured], axis=1))
         digest = hashlib.sha256(padded.tobytes() + table.to_csv(index=False).encode())
-        return cls(
-            table, torch.from_numpy(padded), name=name, key=f"memory-{digest.hexdigest()[:20]}", sample_rate=sample_rate
-        )
+        key = f"memory-{digest.hexdigest()[:20]}"
+        return cls(table, torch.from_numpy(padded), name=name, key=key, sample_rate=sample_rate)
 
     @cached_property
     def audio(self) -> torch.Tensor:

@@ -59,9 +59,8 @@ def _continued(steady: np.ndarray, samples: int, overlap: int, period: int, seed
     while samples - filled > 0:
         remaining = samples - filled
         final = remaining <= longest
-        start = (
-            len(steady) - remaining - overlap if final else int(draw.integers(0, (len(steady) - 3 * overlap) // 2 + 1))
-        )
+        drawn = None if final else int(draw.integers(0, (len(steady) - 3 * overlap) // 2 + 1))
+        start = len(steady) - remaining - overlap if final else drawn
         start = _best(steady, out[filled - overlap : filled], max(0, start - 2 * period), start)
         length = len(steady) - start - overlap
         length = length if final else min(length, max(overlap, remaining - 3 * overlap))

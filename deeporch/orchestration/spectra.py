@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
@@ -16,7 +14,7 @@ from scipy.sparse import csr_array
 from ..notes.library import NoteLibrary
 from ..util.checks import check_choice
 from ..util.compiled import librosa
-from ..util.files import cache_dir, cached_array
+from ..util.files import cache_path, cached_array
 from ..util.progress import progress
 
 VERSION = 2  # of what is cached
@@ -194,8 +192,7 @@ def _spectra(spectrum: Spectrum, notes: NoteLibrary, seconds: float, rows: bytes
 @lru_cache(maxsize=8)
 def _cached(bands: Bands, notes: NoteLibrary) -> tuple[np.ndarray, np.ndarray]:
     """Return the roots of all notes' energies, float16 [notes, slots, bands], and each note's gain, from the cache."""
-    text = json.dumps([VERSION, notes.key, asdict(bands), EDGES])
-    path = cache_dir() / "spectra" / f"{notes.name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npy"
+    path = cache_path("spectra", notes.name, [VERSION, notes.key, asdict(bands), EDGES], ".npy")
     gain = notes.table["peak"].to_numpy(dtype=np.float32).clip(min=1e-6)
 
     def fill(out: np.ndarray) -> None:

@@ -92,14 +92,12 @@ def spectrogram(features: Mel | ConstantQ, picture: torch.Tensor, partials: Sequ
         for k in range(1, PARTIALS + 1):
             if TOP <= y(k * note.frequency) <= TOP + inner:
                 line = f'x1="{x1:.1f}" x2="{x2:.1f}" y1="{y(k * note.frequency):.1f}" y2="{y(k * note.frequency):.1f}"'
-                look = (
-                    'stroke-width="2.2"' if k == 1 else 'stroke-width="1" stroke-opacity=".85" stroke-dasharray="7 5"'
-                )
+                thin = 'stroke-width="1" stroke-opacity=".85" stroke-dasharray="7 5"'
+                look = 'stroke-width="2.2"' if k == 1 else thin
                 body.append(f'<line {line} stroke="{note.colour}" {look}/>')
     body += _names(partials, y)
-    body.append(
-        f'<text x="10" y="{TOP + inner / 2}" transform="rotate(-90 10 {TOP + inner / 2})">frequency / Hz</text>'
-    )
+    middle = TOP + inner / 2
+    body.append(f'<text x="10" y="{middle}" transform="rotate(-90 10 {middle})">frequency / Hz</text>')
     name = "mel spectrogram" if isinstance(features, Mel) else "constant-Q transform"
     return _svg("".join(body) + _time_axis(seconds, height), height, f"{name}; lines: the notes' partials")
 
@@ -181,9 +179,8 @@ def _names(partials: Sequence[Partials], y: object) -> list[str]:
     for note in sorted(partials, key=lambda note: note.frequency):
         place = _free(y(note.frequency) - 3, used, step=-4)
         style = f'fill="{note.colour}" stroke="#000" stroke-width="2.5" paint-order="stroke" font-weight="bold"'
-        texts.append(
-            f'<text x="{WIDTH - RIGHT_EDGE - 4}" y="{place:.1f}" text-anchor="end" {style}>{escape(note.name)}</text>'
-        )
+        at = f'x="{WIDTH - RIGHT_EDGE - 4}" y="{place:.1f}" text-anchor="end"'
+        texts.append(f"<text {at} {style}>{escape(note.name)}</text>")
     return texts
 
 

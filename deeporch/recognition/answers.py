@@ -49,18 +49,12 @@ class PitchAnswer:
     def __str__(self) -> str:
         """Return one line: ``A4 0.93  double reed 0.80: oboe 0.50, english horn 0.30``."""
         names = ", ".join(f"{full_name(i).lower()} {p:.2f}" for i, p in self.instruments.items())
-        return f"{self.pitch:<4}{self.probability:.2f}  {self.group} {self.group_probability:.2f}" + (
-            f": {names}" if names else ""
-        )
+        known = f"{self.pitch:<4}{self.probability:.2f}  {self.group} {self.group_probability:.2f}"
+        return f"{known}: {names}" if names else known
 
 
 def answers(
-    evidence: Evidence,
-    instruments: list[str],
-    *,
-    pitch: tuple[float, float],
-    instrument: tuple[float, float],
-    least: float,
+    evidence: Evidence, instruments: list[str], *, pitch: Sequence[float], instrument: Sequence[float], least: float
 ) -> list[PitchAnswer]:
     """Return the answers for one sound, the surest pitch first."""
     sounding = torch.sigmoid(evidence.pitches[0] / pitch[0] + pitch[1])

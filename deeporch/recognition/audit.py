@@ -86,10 +86,8 @@ def _pitch_findings(notes: NoteLibrary) -> list[tuple]:
         usual = np.median(scores[group.index], axis=0)  # an instrument's spectrum favours some wrong pitches always
         offsets = np.arange(-FURTHEST, FURTHEST + 1)
         if (whole := int(usual.argmax())) != FURTHEST:  # numbered with another middle C, or named as written
-            semitones, off = (
-                int(offsets[whole]),
-                group.index[scores[group.index, whole] > scores[group.index, FURTHEST]],
-            )
+            semitones = int(offsets[whole])
+            off = group.index[scores[group.index, whole] > scores[group.index, FURTHEST]]
             share = len(off) / len(group)
             if share > SURE:
                 text = f"{instrument} sounds {semitones:+d} semitones from its names, in {share:.0%} of its notes"
@@ -125,9 +123,8 @@ def _signal_findings(notes: NoteLibrary) -> list[tuple]:
         power = audio[: length // width * width].reshape(-1, width).square().mean(1)
         below = float(10 * torch.log10(power[-1] / power.max()))
         if below > CUT_DB and length < notes.audio.shape[1]:  # the longest are cut by the library itself
-            found.append(
-                (i, "truncated", "", min(1.0, 1 - below / CUT_DB / 2), f"ends {-below:.0f} dB below its loudest")
-            )
+            detail = f"ends {-below:.0f} dB below its loudest"
+            found.append((i, "truncated", "", min(1.0, 1 - below / CUT_DB / 2), detail))
     return found
 
 

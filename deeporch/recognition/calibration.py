@@ -53,9 +53,8 @@ def calibrate(logits: torch.Tensor, targets: torch.Tensor) -> Calibration:
     logits, targets = _check(logits, targets)
     logits = logits.double()
     slope = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)  # 1 / temperature, offset
-    optimizer = torch.optim.LBFGS(
-        [slope], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
-    )
+    options = {"max_iter": 200, "tolerance_grad": 1e-10, "tolerance_change": 1e-14}
+    optimizer = torch.optim.LBFGS([slope], line_search_fn="strong_wolfe", **options)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -95,14 +94,9 @@ def score_open(logits: torch.Tensor, targets: torch.Tensor, calibration: Calibra
     chosen = calibration.decide(logits)
     error = (chosen.sum(1) - targets.sum(1)).abs()
     micro, macro = f1_scores(chosen, targets)
-    return OpenScores(
-        micro_f1=micro,
-        macro_f1=macro,
-        mean_average_precision=mean_average_precision(logits, targets),
-        count_error=error.float().mean().item(),
-        count_right=(error == 0).float().mean().item(),
-        calibration_error=expected_calibration_error(calibration.probabilities(logits), targets),
-    )
+    counted = {"count_error": error.float().mean().item(), "count_right": (error == 0).float().mean().item()}
+    apart = expected_calibration_error(calibration.probabilities(logits), targets)
+    return OpenScores(micro, macro, mean_average_precision(logits, targets), **counted, calibration_error=apart)
 
 
 def f1_scores(chosen: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:

@@ -127,11 +127,8 @@ class Recognizer:
         logits = self.logits([read_sound(sound, sample_rate, self.sample_rate) for sound in sounds])
         probabilities = self.calibration.probabilities(logits)
         counts = self.calibration.decide(logits).sum(1).tolist() if n is None else [n] * len(logits)
-        ranked = logits.argsort(1, descending=True)
-        return [
-            [self._heard(i, float(row[i])) for i in order[:count].tolist()]
-            for order, row, count in zip(ranked, probabilities, counts, strict=True)
-        ]
+        found = zip(logits.argsort(1, descending=True), probabilities, counts, strict=True)
+        return [[self._heard(i, float(row[i])) for i in order[:count].tolist()] for order, row, count in found]
 
     def explain(
         self, audio: str | Path | np.ndarray | torch.Tensor, sample_rate: int | None = None, *, n: int | None = None

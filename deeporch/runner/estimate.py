@@ -12,9 +12,8 @@ import numpy as np
 
 from .profiles import Job, Profile
 
-TRANSFORMS = (
-    1000.0  # of 64 x 2,048 numbers a second, on the idle machine that `typical` of the profiles was measured on
-)
+# Of 64 x 2,048 numbers a second, on the idle machine that `typical` of the profiles was measured on:
+TRANSFORMS = 1000.0
 
 
 def slowness(seconds: float = 1.0) -> float:

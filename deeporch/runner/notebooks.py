@@ -82,12 +82,8 @@ def clean_notebook(notebook: NotebookNode) -> NotebookNode:
     import nbformat
 
     notebook = copy.deepcopy(notebook)
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
-    )
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     notebook.cells = [cell for cell in notebook.cells if not _ADDED_BY_PAPERMILL & set(_tags(cell))]
     count = 0

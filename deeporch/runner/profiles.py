@@ -15,14 +15,7 @@ from ..util.checks import check_choice, near
 from ..util.files import user_path
 from .notebooks import read_parameters
 
-_KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    list: "a list such as [1, 2]",
-}
-
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list such as [1, 2]"}
 PATHS = re.compile(r"(ROOT|FILE|FOLDER|PATH|TARGET|CHECKPOINT)$")  # names of parameters that may be paths
 LIMIT = 4 * 3600.0  # seconds after which a notebook of a profile that says none is stopped,
 PATIENCE = 600.0  # and without progress: other programs may take most of the machine
@@ -93,10 +86,8 @@ def load_profile(name: str, folder: Path) -> Profile:
         limits = {"default": default, **{stem: float(seconds) for stem, seconds in profile.limits.items()}}
         wanted = {stem: dict(values or {}) for stem, values in (profile.notebooks or {}).items()}
     except (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{file} must hold description, limits (seconds, with a default) and notebooks: {reason}."
-        ) from error
+        what = "description, limits (seconds, with a default) and notebooks"
+        raise ValueError(f"{file} must hold {what}: {' '.join(str(error).split())}.") from error
     paths = {path.stem: path for path in folder.glob("*.ipynb")}
     for stem in [*limits, *wanted]:
         if stem != "default":
@@ -118,10 +109,9 @@ def plan_steps(profile: Profile, folder: Path, given: dict[str, str]) -> list[Jo
         [path] = find_notebooks([step["notebook"]], folder)
         known = read_parameters(path)
         chosen = dict(profile.notebooks.get(path.stem, {}))
-        for key, value in step.items():
-            if key != "notebook":
-                where = f"{check_choice(key, known, f'parameter of {path.stem}')} of step {number}"
-                chosen[key] = convert(value, known[key], where)
+        for key in [key for key in step if key != "notebook"]:
+            where = f"{check_choice(key, known, f'parameter of {path.stem}')} of step {number}"
+            chosen[key] = convert(step[key], known[key], where)
         one = replace(profile, notebooks={path.stem: chosen})
         wanted = {name: value for name, value in given.items() if name in known}
         jobs += [replace(job, step=number) for job in plan([path], one, wanted)]

@@ -49,9 +49,8 @@ def read_jobs(before: Path, folder: Path, timeout: float | None) -> list[Job]:
     try:
         parameters = json.loads((before / "parameters.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise FileNotFoundError(
-            f"{before} is no run folder: name one that `deeporch run` made, such as runs/<time>-quick."
-        ) from None
+        name = "name one that `deeporch run` made, such as runs/<time>-quick"
+        raise FileNotFoundError(f"{before} is no run folder: {name}.") from None
     jobs = []
     for name, then in parameters.items():
         [path] = find_notebooks([re.sub(r"^\d\d-", "", name)], folder)

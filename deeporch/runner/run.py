@@ -123,13 +123,9 @@ def execute(job: Job, folder: Path, title: str) -> Result:
     display, started = Display(title), time.monotonic()
     display.update("starting")
     process = subprocess.Popen(
-        _command(job, partial),
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # Ctrl-C comes to us alone, and we stop it
-    )
+        _command(job, partial), env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,  # Ctrl-C comes to us alone, and we stop it
+    )  # fmt: skip
     watcher = Watcher(process.stdout, cells)
     watcher.start()
     late = ""
@@ -147,10 +143,8 @@ def execute(job: Job, folder: Path, title: str) -> Result:
             read_notebook(partial)  # a half-written one stays where it is
             os.replace(partial, folder / f"{job.name}.ipynb")
     seconds = round(time.monotonic() - started, 1)
-    error = None
-    if late:
-        error = f"stopped in cell {watcher.cell} of {cells}: {late}"
-    elif process.returncode:
+    error = f"stopped in cell {watcher.cell} of {cells}: {late}" if late else None
+    if process.returncode and not late:
         error = _reason(folder / f"{job.name}.ipynb", list(watcher.lines))
     display.finish(f"failed after {_clock(seconds)}: {error}" if error else f"done in {_clock(seconds)}")
     return Result(job.name, seconds, error)
@@ -183,9 +177,7 @@ def stop(process: subprocess.Popen) -> None:
 
 def _command(job: Job, output: Path) -> list[str]:
     parameters = base64.b64encode(yaml.safe_dump(job.overrides).encode()).decode()
-    die_with_us = (
-        ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-    )  # on Linux; also if we are killed
+    die_with_us = ["setpriv", "--pdeathsig", "TERM"] * bool(shutil.which("setpriv"))  # on Linux; also if we are killed
     return [
         *(*die_with_us, sys.executable, "-m", "papermill", str(job.path), str(output)),
         *("--kernel", "python3", "--language", "python", "--cwd", str(job.path.parent)),
@@ -352,9 +344,8 @@ def command(options: argparse.Namespace) -> int:
         return _list(jobs)
     changed = {name for job in jobs for name in job.overrides}
     if options.commit and changed:
-        raise ValueError(
-            f"--commit keeps the results of the notebooks' own defaults, and {', '.join(sorted(changed))} differ."
-        )
+        differ = ", ".join(sorted(changed))
+        raise ValueError(f"--commit keeps the results of the notebooks' own defaults, and {differ} differ.")
     runs, started = Path("runs"), time.time()
     if options.minutes:
         out = Path(options.out or runs / profile.name).resolve()

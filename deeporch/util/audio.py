@@ -41,9 +41,8 @@ def decode(file: str | Path | bytes) -> tuple[np.ndarray, int]:
                 parts.append(block)
             rate, channels = sound.samplerate, sound.channels
     except (soundfile.SoundFileError, TypeError, ValueError, OverflowError, MemoryError) as error:
-        raise ValueError(
-            f"{name} is no sound that can be read ({' '.join(str(error).split())}): give WAV, FLAC, OGG or MP3."
-        ) from None
+        why = " ".join(str(error).split())
+        raise ValueError(f"{name} is no sound that can be read ({why}): give WAV, FLAC, OGG or MP3.") from None
     if len(parts) * FRAME**2 >= room:
         raise ValueError(f"{name} is too long: at most {room / rate / 3600:.1f} hours can be read.")
     return np.concatenate(parts) if parts else np.zeros((0, channels), np.float32), check_rate(rate, name)
@@ -108,9 +107,8 @@ def loudness(audio: np.ndarray) -> float:
     """Return the root mean square of a mono sound [samples] or of the channels of another [samples, channels]."""
     power = np.square(audio, dtype=np.float64).reshape(len(audio), -1).mean(1)
     frames = np.pad(power, (0, -len(power) % LOUD_FRAME)).reshape(-1, LOUD_FRAME).mean(1)
-    return (
-        float(np.sqrt(frames[frames >= frames.max(initial=0) * 10 ** (START_DB / 10)].mean())) if len(frames) else 0.0
-    )
+    loud = frames[frames >= frames.max(initial=0) * 10 ** (START_DB / 10)]
+    return float(np.sqrt(loud.mean())) if len(loud) else 0.0
 
 
 def resample(audio: np.ndarray, rate: float, wanted: float) -> np.ndarray:
@@ -126,16 +124,14 @@ def read_sound(
     if isinstance(audio, str | Path | bytes | bytearray | memoryview | io.IOBase):
         if isinstance(audio, str | Path):
             name, audio = repr(str(audio)), user_path(audio)
-        audio, sample_rate = decode(
-            audio if isinstance(audio, Path) else audio.read() if isinstance(audio, io.IOBase) else bytes(audio)
-        )
+        audio = audio.read() if isinstance(audio, io.IOBase) else audio
+        audio, sample_rate = decode(audio if isinstance(audio, Path) else bytes(audio))
     else:
         audio = as_float(audio)
         check_rate(sample_rate, "arrays and tensors" if sample_rate is None else "The sample rate")
     if audio.ndim not in (1, 2) or not audio.size or (audio.ndim == 2 and min(audio.shape) > CHANNELS):
-        raise ValueError(
-            f"{name} must be [samples] or [samples, channels] and not empty, but has shape {list(audio.shape)}."
-        )
+        shape = f"has shape {list(audio.shape)}"
+        raise ValueError(f"{name} must be [samples] or [samples, channels] and not empty, but {shape}.")
     if audio.ndim == 2 and audio.shape[0] < audio.shape[1]:
         audio = audio.T
     if not np.isfinite(audio).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import re
@@ -155,6 +156,12 @@ ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "with more roo
 
 
 # ---- The cache -------------------------------------------------------------------------------------------------------
+
+
+def cache_path(folder: str, name: str, about: object, suffix: str = "") -> Path:
+    """Return where in a folder of the cache something is kept: by a name, and what it is made of, JSON-ready."""
+    digest = hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()
+    return cache_dir() / folder / f"{name}-{digest[:20]}{suffix}"
 
 
 def cached_array(path: Path, shape: Sequence[int], fill: Callable[[np.ndarray], None]) -> np.ndarray:

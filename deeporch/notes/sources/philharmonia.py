@@ -18,7 +18,8 @@ from typing import Any
 from ...util.checks import check_choice
 from .. import recordings
 from ..instruments import midi_to_pitch, pitch_to_midi
-from ..recordings import Found, Notes
+from ..recordings import Found
+from ..recordings import read as read
 
 VERSION = 3
 WHERE = (
@@ -65,14 +66,10 @@ def parse(file: str) -> dict[str, Any]:
     if length not in LENGTHS:
         raise ValueError(f"the name gives an unknown length {length!r}")
     return {
-        "instrument": NAMES.get(instrument, instrument),
-        "midi": pitch_to_midi(pitch),
-        "dynamic": DYNAMICS.get(dynamic, dynamic),
-        "technique": technique,
-        "take": length,
-        "length": length,
+        "instrument": NAMES.get(instrument, instrument), "midi": pitch_to_midi(pitch), "technique": technique,
+        "dynamic": DYNAMICS.get(dynamic, dynamic), "take": length, "length": length,
         "named": midi_to_pitch(pitch_to_midi(pitch)),
-    }
+    }  # fmt: skip
 
 
 def sounding(row: dict[str, Any]) -> dict[str, Any]:
@@ -108,8 +105,3 @@ def find(
         return row["length"] in lengths and (techniques is None or row["technique"] in techniques)
 
     return recordings.find_files(root, read_name, wanted, duplicates=duplicates)
-
-
-def read(found: Found, seconds: float) -> Notes:
-    """Decode the notes, at most `seconds` of each."""
-    return recordings.read(found, seconds)

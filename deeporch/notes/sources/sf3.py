@@ -28,9 +28,8 @@ def unpack(data: bytes) -> bytes:
             try:
                 audio, _ = soundfile.read(io.BytesIO(data[place + start : place + stop]), dtype="int16", always_2d=True)
             except soundfile.LibsndfileError as error:
-                raise ValueError(
-                    f"sample {name.rstrip(bytes(1)).decode('latin1')!r} cannot be decoded ({error})"
-                ) from None
+                label = name.rstrip(bytes(1)).decode("latin1")
+                raise ValueError(f"sample {label!r} cannot be decoded ({error})") from None
             audio, shift = audio[:, 0], end  # loops are counted from the sample's own start
         else:
             audio, shift = np.frombuffer(data, "<i2", stop - start, place + 2 * start), end - start
@@ -73,11 +72,9 @@ def _rebuild(data: bytes, new: dict[bytes, bytes]) -> bytes:
     """Return a SoundFont with some of its chunks exchanged."""
     lists = []
     for kind, place, size in _chunks(data, 12, len(data)):
-        inside = b"".join(
-            _chunk(name, new.get(name, data[start : start + length]))
-            for name, start, length in _chunks(data, place + 4, place + size)
-        )
-        lists.append(_chunk(kind, data[place : place + 4] + inside))
+        inside = _chunks(data, place + 4, place + size)
+        parts = [_chunk(name, new.get(name, data[start : start + length])) for name, start, length in inside]
+        lists.append(_chunk(kind, data[place : place + 4] + b"".join(parts)))
     return _chunk(b"RIFF", b"sfbk" + b"".join(lists))
 
 

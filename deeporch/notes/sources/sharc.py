@@ -14,20 +14,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
 from ...util.files import file_hash
-from ..recordings import SAMPLE_RATE, Found, Note, Notes, as_filter, prepare
+from ..recordings import SAMPLE_RATE, Found, Notes, as_filter, prepare
 
 VERSION = 1
 LENGTH = 1.6  # seconds that are synthesised
 HIGHEST = 18_000.0  # Hz: partials above are left out
-WHERE = (
-    "Get sharc.xml from https://github.com/gregsandell/sharc-timbre and give it as root=, or set DEEPORCH_SHARC_ROOT."
-)
+WHERE = "Get sharc.xml from https://github.com/gregsandell/sharc-timbre: give it as root= or set DEEPORCH_SHARC_ROOT."
 
 # Abbreviation and technique; what is not listed (pizzicato, mutes of the brass, ensembles) has no name of ours.
 NAMES = {
@@ -42,10 +39,7 @@ NAMES = {
 
 
 def find(
-    root: Path | None,
-    *,
-    instruments: str | Iterable[str] | None = None,
-    technique: str | Iterable[str] | None = None,
+    root: Path | None, *, instruments: str | Iterable[str] | None = None, technique: str | Iterable[str] | None = None
 ) -> Found:
     """List the spectra."""
     if root is None or not root.is_file():
@@ -59,10 +53,8 @@ def find(
             continue
         instrument, how = NAMES[identity]
         if (wanted is None or instrument in wanted) and (techniques is None or how in techniques):
-            midi = int(note.get("keyNum")) + 12
-            rows.append(
-                {"instrument": instrument, "midi": midi, "dynamic": "mf", "technique": how, "take": "1", "file": file}
-            )
+            row = {"instrument": instrument, "midi": int(note.get("keyNum")) + 12, "dynamic": "mf", "technique": how}
+            rows.append({**row, "take": "1", "file": file})
     return Found(root, rows, skipped, f"{VERSION} {LENGTH} {file_hash(root)}")
 
 
@@ -79,13 +71,10 @@ def read(found: Found, seconds: float) -> Notes:
     """Synthesise the notes, at most `seconds` (and 1.6 s) of each."""
     elements = {f"{identity}-{note.get('keyNum')}": note for identity, note in _notes(found.root)}
     for row in found.rows:
-        yield _note(row, elements[row["file"]], seconds)
-
-
-def _note(row: dict[str, Any], element: ElementTree.Element, seconds: float) -> Note:
-    partials = [(int(a.get("n")), float(a.text), float(a.get("p"))) for a in element.findall("a")]
-    sound = synthesise(float(element.get("fundHz")), np.array(partials), seed=zlib.crc32(row["file"].encode()))
-    return prepare(row, sound[:, None], SAMPLE_RATE, seconds=min(seconds, LENGTH))
+        element = elements[row["file"]]
+        partials = [(int(a.get("n")), float(a.text), float(a.get("p"))) for a in element.findall("a")]
+        sound = synthesise(float(element.get("fundHz")), np.array(partials), seed=zlib.crc32(row["file"].encode()))
+        yield prepare(row, sound[:, None], SAMPLE_RATE, seconds=min(seconds, LENGTH))
 
 
 def synthesise(frequency: float, partials: np.ndarray, *, seed: int) -> np.ndarray:

@@ -19,7 +19,8 @@ from typing import Any
 
 from .. import recordings
 from ..instruments import pitch_to_midi
-from ..recordings import Found, Notes
+from ..recordings import Found
+from ..recordings import read as read
 
 VERSION = 1
 WHERE = (
@@ -44,14 +45,9 @@ def parse(file: str) -> dict[str, Any]:
     if pitch in ("N", "NA"):
         raise ValueError("the name gives no pitch")
     return {
-        "instrument": instrument,
-        "mute": mute or None,
-        "technique": technique,
-        "midi": pitch_to_midi(pitch),
-        "dynamic": dynamic,
-        "take": "-".join(fields[4:]) or "1",
-        **_string_and_retuning(fields[4:]),
-    }
+        "instrument": instrument, "mute": mute or None, "technique": technique, "midi": pitch_to_midi(pitch),
+        "dynamic": dynamic, "take": "-".join(fields[4:]) or "1", **_string_and_retuning(fields[4:]),
+    }  # fmt: skip
 
 
 def _string_and_retuning(fields: list[str]) -> dict[str, Any]:
@@ -82,8 +78,3 @@ def find(
         return all(keep is None or value in keep for keep, value in zip(filters, values, strict=True))
 
     return recordings.find_files(root, parse, wanted, duplicates=duplicates)
-
-
-def read(found: Found, seconds: float) -> Notes:
-    """Decode the notes, at most `seconds` of each."""
-    return recordings.read(found, seconds)

@@ -141,33 +141,30 @@ def read(found: Found, seconds: float) -> Notes:
         groups.setdefault((row["instrument"], row["dynamic"], row["take"]), []).append(row)
     for (instrument, dynamic, take), rows in groups.items():
         bank, program = (0, int(take)) if instrument == OTHER else known[instrument]
+        pitches = [row["midi"] for row in rows]
         try:
-            notes, sample_rate = render(
-                soundfont, program, [row["midi"] for row in rows], VELOCITIES[dynamic], bank=bank
-            )
+            notes, sample_rate = render(soundfont, program, pitches, VELOCITIES[dynamic], bank=bank)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{str(found.root)!r} cannot be rendered as a SoundFont: {error}.") from None
         for row, note in zip(rows, notes, strict=True):
             yield prepare(row, note, sample_rate, seconds=min(seconds, NOTE))
 
 
-def render(
-    soundfont: bytes, program: int, pitches: list[int], velocity: int, *, bank: int = 0
-) -> tuple[np.ndarray, int]:
+def render(soundfont: bytes, program: int, pitches: list[int], velocity: int, *, bank: int = 0) -> tuple:
     """Render one program's notes."""
-    notes, sample_rate = _cut(
-        midirenderer.render_wave_from(soundfont, midi_file(program, pitches, velocity, bank=bank)), len(pitches)
-    )
+    notes, sample_rate = _rendered(soundfont, midi_file(program, pitches, velocity, bank=bank), len(pitches))
     peaks = np.abs(notes).max(axis=(1, 2))
     holes = np.flatnonzero(peaks < HOLE * np.median(peaks))
     if len(holes):
         bent = midi_file(program, [pitches[hole] - 1 for hole in holes], velocity, bank=bank, bend=SEMITONE)
-        notes[holes] = _cut(midirenderer.render_wave_from(soundfont, bent), len(holes))[0]
+        notes[holes], _ = _rendered(soundfont, bent, len(holes))
     return notes, sample_rate
 
 
-def _cut(wav: bytes, count: int) -> tuple[np.ndarray, int]:
-    audio, sample_rate = soundfile.read(io.BytesIO(wav), dtype="float32", always_2d=True)
+def _rendered(soundfont: bytes, midi: bytes, count: int) -> tuple[np.ndarray, int]:
+    """Return the notes of a MIDI file, float32 [notes, samples, channels], and their rate in Hz."""
+    wav = io.BytesIO(midirenderer.render_wave_from(soundfont, midi))
+    audio, sample_rate = soundfile.read(wav, dtype="float32", always_2d=True)
     slot, start = round(SLOT * sample_rate), round(LEAD * sample_rate)
     missing = max(0, start + count * slot - len(audio))  # the file may end with the last release
     audio = np.pad(audio, ((0, missing), (0, 0)))

@@ -24,9 +24,9 @@ from filelock import FileLock
 
 from ...util.checks import check_choice
 from ...util.files import cache_dir
-from .. import recordings
 from ..download import download_file
-from ..recordings import Found, Notes
+from ..recordings import Found
+from ..recordings import read as read
 from . import sol
 
 VERSION = 1
@@ -37,18 +37,12 @@ CHECKSUMS = {ARCHIVE: "36030a7fe389da86c3419e5ee48e3b7f", METADATA: "a86c9bb115f
 
 # The release's columns: ours, and how to read a cell.
 COLUMNS = {
-    "Path": ("file", str),
-    "Fold": ("fold", int),
-    "Instrument (abbr.)": ("instrument", str),
-    "Technique (abbr.)": ("technique", str),
-    "Technique (in full)": ("technique_name", str),
-    "Pitch ID": ("midi", int),
-    "Dynamics": ("dynamic", str),
-    "Dynamics ID": ("dynamics_id", int),
-    "Instance ID": ("instance_id", int),
+    "Path": ("file", str), "Fold": ("fold", int), "Instrument (abbr.)": ("instrument", str),
+    "Technique (abbr.)": ("technique", str), "Technique (in full)": ("technique_name", str), "Pitch ID": ("midi", int),
+    "Dynamics": ("dynamic", str), "Dynamics ID": ("dynamics_id", int), "Instance ID": ("instance_id", int),
     "String ID (if applicable)": ("string_id", lambda cell: int(float(cell)) if cell else None),
     "Needed digital retuning": ("retuned", lambda cell: cell.upper() == "TRUE"),
-}
+}  # fmt: skip
 
 
 def find(
@@ -75,10 +69,9 @@ def find(
     rows, skipped, digest = [], [], hashlib.sha256(metadata.read_bytes() + duplicates.encode())
     for line in _read_metadata(metadata):
         path = _first(*(root / folder / line["Path"] for folder in ("audio", "TinySOL", ".")))
-        if path is None:
-            skipped.append((line["Path"], "named in the metadata, but there is no such file"))
-            continue
         try:
+            if path is None:
+                raise ValueError("named in the metadata, but there is no such file")
             row = _row(line)
         except ValueError as error:
             skipped.append((line["Path"], str(error)))
@@ -87,11 +80,6 @@ def find(
         digest.update(f"{line['Path']}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
         rows.append({**row, "file": path.relative_to(root).as_posix()})
     return Found(root, rows, skipped, digest.hexdigest(), duplicates)
-
-
-def read(found: Found, seconds: float) -> Notes:
-    """Decode the notes, at most `seconds` of each."""
-    return recordings.read(found, seconds)
 
 
 def _first(*paths: Path) -> Path | None:
