@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deeporch"
-MODULES_A_FOLDER, LINES_A_FILE, CORE_LINES, PACKAGE_LINES = 8, 400, 5_000, 15_620  # aim of the last: 13,000
+MODULES_A_FOLDER, LINES_A_FILE, CORE_LINES, PACKAGE_LINES = 8, 400, 5_000, 15_400  # aim of the last: 13,000
 FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
 STUDY = sorted(path for path in (ROOT / "notebooks").glob("0[0-6]_*.ipynb"))
