@@ -15,6 +15,7 @@ from ..util.progress import progress
 AGENT = "deeporch/0.1 (https://doi.org/10.5281/zenodo.3685367)"  # servers refuse Python's own name
 ATTEMPTS = 5
 WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds: the first pause (each is twice the last), and the longest that is waited
+LARGEST = 1 << 34  # bytes of a file at most
 TIMEOUT = 30  # seconds without a byte
 AGAIN = (408, 425, 429, 500, 502, 503, 504)  # statuses that pass
 ADVICE = {
@@ -83,6 +84,10 @@ def _transfer(url: str, part: Path) -> None:
         bar = progress(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, leave=False)
         with part.open("ab" if resumed else "wb") as file, bar:
             while block := response.read(1 << 16):
+                if file.tell() + len(block) > LARGEST:
+                    raise ValueError(
+                        f"{url} sends more than {LARGEST:,} bytes: look whether this is the right address."
+                    )
                 file.write(block)
                 bar.update(len(block))
     if total is not None and part.stat().st_size < total:

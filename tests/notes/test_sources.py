@@ -356,7 +356,9 @@ def test_tinysol_a_damaged_part_is_found_out(server, cache):
 
 
 @pytest.mark.parametrize("old_python", [False, True])
-@pytest.mark.parametrize("member", ["../outside.wav", "/tmp/deeporch-outside.wav", "link"])
+@pytest.mark.parametrize(
+    "member", ["../outside.wav", "a/../../outside.wav", "/tmp/deeporch-outside.wav", "link", "hard link", "device"]
+)
 def test_tinysol_unsafe_archive(server, cache, member, old_python, monkeypatch):
     if old_python:
         monkeypatch.delattr(tarfile, "data_filter", raising=False)
@@ -364,6 +366,10 @@ def test_tinysol_unsafe_archive(server, cache, member, old_python, monkeypatch):
         info = tarfile.TarInfo(member)
         if member == "link":
             info.type, info.linkname = tarfile.SYMTYPE, "../../outside.wav"
+        elif member == "hard link":
+            info.type, info.linkname = tarfile.LNKTYPE, "../TinySOL_metadata.csv"
+        elif member == "device":
+            info.type, info.devmajor, info.devminor = tarfile.CHRTYPE, 1, 3  # /dev/null
         else:
             info.size = 4
         tar.addfile(info, io.BytesIO(b"oops"))
@@ -372,11 +378,33 @@ def test_tinysol_unsafe_archive(server, cache, member, old_python, monkeypatch):
             load_library("tinysol", **options(server))
         assert (cache / "tinysol" / "audio" / member.lstrip("/")).is_file()
     else:
-        with pytest.raises(ValueError, match="was not unpacked"):
+        with pytest.raises(ValueError, match=r"was not unpacked: .* is no file or folder inside of it"):
             load_library("tinysol", **options(server))
         assert not (cache / "tinysol" / "audio").exists()
     assert not list(cache.rglob("outside.wav"))
     assert not [path for path in (cache / "tinysol").iterdir() if path.name.startswith(".audio")]
+
+
+@pytest.mark.parametrize(("files", "size"), [(1, 1 << 50), (3, 40_000)])
+def test_tinysol_an_archive_that_is_a_bomb(tmp_path, files, size, monkeypatch):
+    """What it says is enough: a header of a petabyte is not followed by any."""
+    monkeypatch.setattr(tinysol, "LARGEST", 100_000)
+    with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as tar:
+        for k in range(files):
+            info = tarfile.TarInfo(f"{k}.wav")
+            info.size = size
+            tar.addfile(info, io.BytesIO(bytes(size)) if size < 1 << 20 else None)
+    with pytest.raises(ValueError, match=r"bomb.tar.gz' was not unpacked: it holds more than 100,000 bytes\."):
+        tinysol.unpack(tmp_path / "bomb.tar.gz", tmp_path / "audio")
+    assert [path.name for path in tmp_path.iterdir()] == ["bomb.tar.gz"]
+
+
+def test_a_download_that_does_not_end_is_stopped(server, cache, monkeypatch):
+    monkeypatch.setattr("deeporch.notes.download.LARGEST", 1000)
+    with pytest.raises(ValueError, match=r"TinySOL.tar.gz sends more than 1,000 bytes: look whether"):
+        load_library("tinysol", **options(server))
+    assert (cache / "tinysol" / "TinySOL.tar.gz.part").stat().st_size <= 1000
+    assert not (cache / "tinysol" / "audio").exists()
 
 
 def test_tinysol_server_without_the_file(server, cache):

@@ -33,6 +33,7 @@ VERSION = 1
 URL = "https://zenodo.org/record/3685367/files"
 ARCHIVE = "TinySOL.tar.gz"
 METADATA = "TinySOL_metadata.csv"
+LARGEST = 1 << 34  # bytes that are unpacked at most: the release has 2 GB
 CHECKSUMS = {ARCHIVE: "36030a7fe389da86c3419e5ee48e3b7f", METADATA: "a86c9bb115f69e61f2f25872e397fc4a"}
 
 # The release's columns: ours, and how to read a cell.
@@ -124,16 +125,17 @@ def fetch(root: Path, *, url: str = URL, checksums: Mapping[str, str] = CHECKSUM
 
 
 def _extract(tar: tarfile.TarFile, folder: Path) -> None:
-    """Unpack files and folders, none outside of `folder`; Python before 3.11.4 has no filter that sees to it."""
-    if hasattr(tarfile, "data_filter"):
-        tar.extractall(folder, filter="data")
-        return
-    for member in tar.getmembers():
-        member.name = member.name.lstrip("/")
+    """Unpack files and folders, none outside of `folder`, as long as there is room for what they say they are."""
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python before 3.11.4 has none
+    total = 0
+    for member in tar:
+        member.name, total = member.name.lstrip("/"), total + member.size
+        if total > LARGEST:
+            raise tarfile.TarError(f"it holds more than {LARGEST:,} bytes")
         inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
         if not inside or not (member.isfile() or member.isdir()):
-            raise tarfile.TarError(f"{member.name!r} would not lie in the folder")
-    tar.extractall(folder)
+            raise tarfile.TarError(f"{member.name!r} is no file or folder inside of it")
+        tar.extract(member, folder, **safely)
 
 
 def unpack(archive: Path, folder: Path) -> None:
