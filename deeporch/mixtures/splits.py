@@ -62,7 +62,7 @@ def split(
         If the split is unknown, the test pool comes out empty, or the library has no folds.
     """
     check_choice(by, SPLITS, "split")
-    if not (0 <= test < 1 and 0 <= valid < 1 and test + valid < 1):
+    if not (test >= 0 and valid >= 0 and test + valid < 1):
         raise ValueError(f"The shares test={test} and valid={valid} must be ≥ 0 and sum to less than 1.")
     usable = torch.nonzero(classes.of_note >= 0).flatten()
     if by == "mixture":

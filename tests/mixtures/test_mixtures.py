@@ -158,6 +158,24 @@ def test_split_by_recording_keeps_one_for_training():
     assert not torch.equal(made.test, other.test)
 
 
+def test_shares_of_a_split_and_their_defaults(notes, classes):
+    library = small_library({("Fl", "A4"): 10, ("Ob", "A4"): 10}, fold=[0, 1] * 10)
+    by_note = Classes(library, by="note")
+    made = split(library, by_note, by="recording", test=0.4, valid=0.3)
+    assert [len(pool) for pool in (made.train, made.valid, made.test)] == [6, 6, 8]
+    assert torch.equal(made.test, split(library, by_note, by="recording", test=0.4, valid=0.3, seed=0).test)
+    assert len(split(library, by_note, by="recording").valid) == 0
+    assert split(library, by_note, by="fold").test.tolist() == list(range(0, 20, 2)), "fold 0 is the test's"
+    assert torch.equal(split(notes, classes, test=0.0).train, torch.arange(216))
+    with pytest.raises(ValueError, match="Nothing is left to test"):
+        split(library, by_note, by="recording", test=0.0)
+    for test, valid in ((0.5, 0.5), (1.0, 0.0), (-0.1, 0.2), (0.2, -0.1)):
+        with pytest.raises(ValueError, match="sum to less than 1"):
+            split(library, by_note, by="recording", test=test, valid=valid)
+    with pytest.raises(AttributeError):  # it is frozen
+        made.by = "fold"
+
+
 def test_split_by_recording_shares_no_recording(notes, classes):
     made = split(notes, classes, by="recording", test=0.34)
     train, test = (Mixtures(notes, classes, n=3, size=400, pool=pool) for pool in (made.train, made.test))
@@ -425,6 +443,22 @@ def test_save_writes_audio_and_labels(notes, classes, tmp_path):
         part = notes.audio[index, max(start, 0) : max(start, 0) + 20_000 + min(start, 0)].double().numpy()
         rebuilt[max(-start, 0) : max(-start, 0) + len(part)] += note["gain"] * part * card["scale"]
     np.testing.assert_allclose(audio, rebuilt, atol=2 / 32_768)
+
+
+def test_what_is_left_out_of_a_recipe_is_plain(notes, classes, tmp_path):
+    plain = Mixtures(notes, classes, n=2, size=2, samples=4000)
+    card = json.loads(plain.save(tmp_path / "plain").with_suffix(".json").read_text())
+    assert [(note["gain"], note["start_sample"]) for note in card["notes"]] == [(1.0, 0)] * 2
+    late = Mixtures.from_recipe(notes, classes, [[0, 1], [0, 1]], starts=[[90_000] * 2, [-100, 90_000]], samples=4000)
+    assert late.ends(torch.arange(2)).tolist() == [0, 4000], "all of the first's notes are over"
+    assert late.audio([0]).abs().max() == 0
+    assert repr(late).endswith("seed 0)")
+
+
+def test_how_many_notes_sound_stays_the_same_for_a_seed(notes, classes):
+    made = Mixtures(notes, classes, n=(1, 5), size=50, seed=6)
+    counts = torch.randint(1, 6, (50,), generator=torch.Generator().manual_seed(7))
+    assert torch.equal(made.present.sum(1), counts)
 
 
 def test_save_scales_what_would_clip(tmp_path):

@@ -1,4 +1,7 @@
+from itertools import groupby
+
 import librosa
+import pretty_midi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,3 +49,44 @@ def test_orders():
     assert sorted(["ff", "crescendo", "pp", "mf", "ppp"], key=dynamic_order) == ["ppp", "pp", "mf", "ff", "crescendo"]
     assert sorted(["Vc", "Zz", "Fl", "Vn", "Hn"], key=instrument_order) == ["Fl", "Hn", "Vn", "Vc", "Zz"]
     assert INSTRUMENTS["EH"][:2] == ("english horn", "woodwinds")
+
+
+def test_midi_programs_are_those_of_general_midi():
+    names = {
+        "Piccolo": "Picc", "Flute": "Fl BFl CbFl", "Oboe": "Ob", "English Horn": "EH", "Alto Sax": "ASax",
+        "Clarinet": "ClEb ClBb BClBb CbClBb", "Bassoon": "Bn CBn", "French Horn": "Hn", "Trumpet": "TpC",
+        "Trombone": "Tbn TTbn BTbn", "Tuba": "BTb CbTb", "Accordion": "Acc", "Orchestral Harp": "Hp",
+        "Acoustic Guitar (nylon)": "Gtr", "Violin": "Vn", "Viola": "Va", "Cello": "Vc", "Contrabass": "Cb",
+        "String Ensemble 1": "Vns Vas Vcs",
+    }  # fmt: skip
+    expected = {instrument: name for name, instruments in names.items() for instrument in instruments.split()}
+    found = {name: pretty_midi.program_to_instrument_name(each.program) for name, each in INSTRUMENTS.items()}
+    assert found == expected
+
+
+def test_a_written_c4_sounds_as_players_expect():
+    sounding = {
+        "Picc": "C5", "BFl": "C3", "CbFl": "C2", "EH": "F3", "ClEb": "Eb4", "ClBb": "Bb3", "BClBb": "Bb2",
+        "CbClBb": "Bb1", "ASax": "Eb3", "CBn": "C3", "Hn": "F3", "Gtr": "C3", "Cb": "C3",
+    }  # fmt: skip
+    for name, instrument in INSTRUMENTS.items():
+        pitch = sounding.get(name, "C4")
+        assert instrument.semitones == librosa.note_to_midi(pitch) - 60, name
+        assert instrument.steps == "CDEFGAB".index(pitch[0]) + 7 * (int(pitch[-1]) - 4), name
+
+
+def test_seats_from_left_to_right():
+    by_seat = groupby(sorted(INSTRUMENTS, key=lambda name: INSTRUMENTS[name].seat), lambda name: INSTRUMENTS[name].seat)
+    rows = {seat: " ".join(names) for seat, names in by_seat}
+    assert list(rows.values()) == [
+        "Vn", "Vns", "Hp", "Hn", "Acc Gtr", "CbClBb", "Picc CbFl BClBb", "BFl ClEb", "Fl", "ClBb", "ASax", "TpC", "Ob",
+        "Bn", "EH", "CBn Va Vas", "Tbn TTbn", "BTbn", "BTb", "CbTb Vc Vcs", "Cb",
+    ]  # fmt: skip
+    assert -1 <= min(rows) < 0 < max(rows) <= 1
+    assert rows[0.0] == "ASax"
+
+
+@pytest.mark.parametrize("midi", [-1, 128])
+def test_numbers_outside_midi_have_no_name(midi):
+    with pytest.raises(ValueError, match="must lie between 0 and 127"):
+        midi_to_pitch(midi)

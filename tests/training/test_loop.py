@@ -90,6 +90,16 @@ def test_losses_equal_their_formulas():
     assert compute_loss(logits, target, "asymmetric").item() == pytest.approx(asymmetric, rel=1e-5)
 
 
+def test_losses_of_one_note_of_none_and_of_sure_answers():
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    total = sum(math.exp(x) for x in logits[0].tolist())
+    alone = compute_loss(logits, torch.tensor([[0.0, 1.0, 0.0]])).item()
+    assert alone == pytest.approx(-math.log(math.exp(-1) / total), rel=1e-5)
+    assert compute_loss(logits, torch.zeros(1, 3)).item() == 0
+    sure = compute_loss(torch.tensor([[100.0, -100.0]]), torch.tensor([[0.0, 0.0]]), "asymmetric").item()
+    assert sure == pytest.approx(-(0.95**4) * math.log(0.05), rel=1e-5)
+
+
 def test_penalties_are_for_kernels_and_matrices_only(classes):
     model = network(classes)
     acted, spared = split_weights(model)
