@@ -46,12 +46,19 @@ test: $(DONE) lint ## Check everything: style, modules, every notebook from top 
 	$(PY) -m pytest tests/browser --durations=5 || status=$$?; \
 	exit $$status
 
-# What is run there changes nothing that git tracks: it is a copy, to which new notebooks are added, and no others. .jupyter
-# says that nobody is asked about Jupyter's news, and that sounds of up to 100 MB, not 10, can be uploaded.
+# What is run there changes nothing that git tracks: it is a copy. What is new is added, and what git knows as an older
+# version is replaced; what was changed there stays. .jupyter says that nobody is asked about Jupyter's news, and that
+# sounds of up to 100 MB, not 10, can be uploaded.
 lab: $(DONE) ## Open a copy of the notebooks (lab/) in JupyterLab; LAB=notebooks opens the originals
-	@test "$(LAB)" != lab || { mkdir -p lab && cp -Rn notebooks/. lab 2>/dev/null || true; }
+	@test "$(LAB)" != lab || $(MAKE) --no-print-directory lab-copy
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	    --LabApp.default_url=/lab/tree/$(LAB)/00_notes_and_mixtures.ipynb $(ARGS)
+
+lab-copy:
+	@mkdir -p lab && { cp -Rn notebooks/. lab 2>/dev/null || true; }
+	@cd notebooks && find . -type f ! -path '*/__pycache__/*' | while read -r file; do \
+	    if ! cmp -s "$$file" "../lab/$$file" && git cat-file -e "$$(git hash-object "../lab/$$file")" 2>/dev/null; then \
+	        cp "$$file" "../lab/$$file" && echo "newer now: lab/$${file#./}"; fi; done
 
 orchestrate: $(DONE) ## Orchestrate a sound: make orchestrate TARGET=bell.wav
 	@test -n "$(TARGET)" || { echo "Name the sound: make orchestrate TARGET=bell.wav." >&2; exit 2; }

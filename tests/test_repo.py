@@ -160,3 +160,30 @@ def test_importing_does_nothing_but_let_threads_wait_passively(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_the_lab_gets_what_is_newer_and_keeps_what_was_changed(tmp_path):
+    def do(*command):
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    notebooks, lab = tmp_path / "notebooks", tmp_path / "lab"
+    (notebooks / "experiments").mkdir(parents=True)
+    (tmp_path / "Makefile").write_text(MAKEFILE, encoding="utf-8")
+    for file in ("a b.ipynb", "ran.ipynb", "experiments/figures.py"):
+        (notebooks / file).write_text("first")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    do("git", "init", "-q")
+    do("git", "add", ".")
+    do("git", *identity, "commit", "-qm", "first")
+    assert do("make", "lab-copy") == ""
+    (lab / "ran.ipynb").write_text("first, and run")
+    (lab / "own.ipynb").write_text("mine")
+    for file in ("a b.ipynb", "ran.ipynb", "experiments/figures.py", "new.ipynb"):
+        (notebooks / file).write_text("second")
+    said = do("make", "lab-copy")
+    assert sorted(said.splitlines()) == ["newer now: lab/a b.ipynb", "newer now: lab/experiments/figures.py"]
+    assert {str(path.relative_to(lab)): path.read_text() for path in lab.rglob("*") if path.is_file()} == {
+        "a b.ipynb": "second", "ran.ipynb": "first, and run", "own.ipynb": "mine", "new.ipynb": "second",
+        "experiments/figures.py": "second",
+    }  # fmt: skip
+    assert do("make", "lab-copy") == ""
