@@ -1,12 +1,19 @@
 """The sounds that ship: what they are made of can be made again, and the commands of the README take them."""
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
+from deeporch import cli
+
 RATE = 44_100
-EXAMPLES = Path(__file__).parents[1] / "deeporch" / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "deeporch" / "examples"
+COMMANDS = re.findall(r"^\.venv/bin/deeporch (.*?) *(?:#.*)?$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
 # A bell after Jean-Claude Risset (Catalogue of Computer Synthesized Sounds, 1969, no. 430): ratios of the
 # partials to 440 Hz, their amplitudes, and how long each rings, as a share of the longest
 BELL = (
@@ -32,3 +39,26 @@ def test_the_bell_is_what_it_says():
     assert rate == RATE
     np.testing.assert_allclose(kept, bell(), atol=2 / 2**15)
     assert (EXAMPLES / "bell.flac").stat().st_size < 300_000
+
+
+def test_the_readme_has_commands():
+    assert {line.split()[0] for line in COMMANDS} == {"recognize", "orchestrate"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_of_the_readme_run_as_they_stand(line, tmp_path, monkeypatch, capsys):
+    """With the sounds that they name, and a short search."""
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line)
+    for word in words:
+        if word.endswith((".wav", ".flac")):
+            Path(word).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(word, bell(), RATE)
+    assert cli.main([*words, *["--evaluations", "200", "-n", "1"][: 4 * (words[0] == "orchestrate")]]) == 0
+    said = capsys.readouterr().out
+    if words[0] == "recognize":
+        assert said.startswith("chord.wav\n")
+    else:
+        assert "1 solution to hear and to read: bell/index.html" in said
+        assert (tmp_path / "bell" / "solution_1" / "score.musicxml").is_file()

@@ -120,6 +120,7 @@ def test_a_batch_is_its_rows(mixtures):
     rows = torch.cat([mel(audio[i : i + 1]) for i in range(7)])
     torch.testing.assert_close(mel(audio), rows, atol=1e-6 * rows.max().item(), rtol=1e-5)
     torch.testing.assert_close(mel.of(mixtures, [5, 2]), rows[[5, 2]], atol=1e-6 * rows.max().item(), rtol=1e-5)
+    assert torch.equal(mel.of(mixtures, iter([5, 2])), mel.of(mixtures, torch.tensor([5, 2])))
     torch.testing.assert_close(mel(audio.half()), mel(audio.half().float()))
 
 
