@@ -140,7 +140,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        elsewhere = error.filename is not None and not path.is_relative_to(Path(os.fsdecode(error.filename)).parent)
+        place = Path(os.fsdecode(error.filename or path)).absolute().parent
+        elsewhere = not path.absolute().is_relative_to(place)
         if error.errno not in ADVICE or elsewhere:
             raise
         where = "set DEEPORCH_CACHE to a folder" if path.is_relative_to(cache_dir()) else "choose a folder"

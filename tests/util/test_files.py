@@ -113,6 +113,19 @@ def test_check_range():
             checks.check_range(wrong, 0, 1, "share")
 
 
+def test_a_folder_without_rights_is_named_by_the_path_that_was_given(tmp_path, monkeypatch):
+    def refused(dir, **options):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "out" / ".deeporch-1"))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    with pytest.raises(PermissionError) as error, files.atomic_path("out/a.onnx"):
+        pass
+    assert str(error.value) == (
+        "'out/a.onnx' cannot be written (Permission denied): choose a folder that you may write to."
+    )
+
+
 # progress
 
 
