@@ -222,7 +222,8 @@ class Mixtures:
     ) -> torch.Tensor:
         """Return the exact audio of some mixtures: the sum of the notes times their gains, divided by N.
 
-        float32 [batch, samples], mixed into `out` if it is given; on a GPU the library's audio is copied there once.
+        float32 [batch, samples], mixed into `out` if it is given; on a GPU the library's audio is copied there once, or
+        where it is too large for that, what was mixed is.
         """
         which, device = _index(which), torch.device(device)
         audio = torch.zeros(len(which), self.samples, device=device) if out is None else out
@@ -231,6 +232,8 @@ class Mixtures:
             for i, mixture in enumerate(audio):
                 mix(i, mixture.numpy())
             return audio
+        if not self.notes.fits(device):
+            return audio.add_(self.audio(which).to(device))
         source = self.notes.audio_on(device)
         if self.starts is None:  # whole batches: a note is zero beyond its length
             rows, gains, _ = (torch.from_numpy(part).to(device) for part in self._recipe(which))

@@ -238,6 +238,12 @@ class NoteLibrary:
             self._copies[device] = self.audio.to(device)
         return self._copies[device]
 
+    def fits(self, device: torch.device) -> bool:
+        """Return whether `audio` is on a GPU or leaves half of what is free there."""
+        if device in self._copies or device.type != "cuda":
+            return True
+        return self.audio.numel() * self.audio.itemsize <= torch.cuda.mem_get_info(device)[0] / 2
+
     @cached_property
     def lengths(self) -> torch.Tensor:
         """int64 [notes]: how many samples of each row of `audio` are its note."""

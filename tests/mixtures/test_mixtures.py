@@ -532,3 +532,17 @@ def test_a_recipe_is_the_set_that_it_was_written_from(notes, classes):
 def test_chance():
     assert chance_recall(2, 8) == 0.25
     assert math.isnan(chance_recall(2, 0))
+
+
+def test_a_library_too_large_for_a_gpu_is_mixed_outside_of_it(tiny_library, monkeypatch):
+    device = torch.device("cuda")
+    need = tiny_library.audio.numel() * tiny_library.audio.itemsize
+    for free, fits in ((2 * need, True), (2 * need - 2, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 80e9))
+        assert tiny_library.fits(device) == fits
+    mixtures = Mixtures(tiny_library, Classes(tiny_library), n=3, size=4, seed=0)
+    expected = mixtures.audio([0, 3])
+    monkeypatch.setattr(type(tiny_library), "fits", lambda *_: False)
+    monkeypatch.setattr(type(tiny_library), "audio_on", lambda *_: pytest.fail("the library was copied"))
+    mixed = mixtures.audio([0, 3], device="meta")  # in place of a GPU
+    assert (mixed.device.type, mixed.shape) == ("meta", expected.shape)
