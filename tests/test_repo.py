@@ -175,15 +175,15 @@ def test_the_lab_gets_what_is_newer_and_keeps_what_was_changed(tmp_path):
     do("git", "init", "-q")
     do("git", "add", ".")
     do("git", *identity, "commit", "-qm", "first")
-    assert do("make", "lab-copy") == ""
+    assert do("make", "--no-print-directory", "lab-copy") == ""
     (lab / "ran.ipynb").write_text("first, and run")
     (lab / "own.ipynb").write_text("mine")
     for file in ("a b.ipynb", "ran.ipynb", "experiments/figures.py", "new.ipynb"):
         (notebooks / file).write_text("second")
-    said = do("make", "lab-copy")
+    said = do("make", "--no-print-directory", "lab-copy")
     assert sorted(said.splitlines()) == ["newer now: lab/a b.ipynb", "newer now: lab/experiments/figures.py"]
     assert {str(path.relative_to(lab)): path.read_text() for path in lab.rglob("*") if path.is_file()} == {
         "a b.ipynb": "second", "ran.ipynb": "first, and run", "own.ipynb": "mine", "new.ipynb": "second",
         "experiments/figures.py": "second",
     }  # fmt: skip
-    assert do("make", "lab-copy") == ""
+    assert do("make", "--no-print-directory", "lab-copy") == ""

@@ -24,6 +24,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, redirect_stdout
@@ -43,7 +44,7 @@ from .profiles import Job, convert, find_notebooks, load_profile, parse_assignme
 from .run import execute, new_folder
 
 _ROOT = Path(__file__).resolve().parents[2]
-CONNECT_SECONDS = 10
+CONNECT_SECONDS, POLL = 10, 0.1
 LOST = "lost its worker again and again: is there enough memory?"
 
 
@@ -157,8 +158,23 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
         yield client
 
 
-def run_grid(jobs: dict[str, Job], folder: Path, client: Client, *, local: bool) -> dict[str, str]:
-    """Run the jobs that have not finished yet and keep each at once; return the failures, by job."""
+@contextmanager
+def noticed() -> Iterator[list[int]]:
+    """Yield the list of signals to stop that came: an exception could be raised where nobody catches it."""
+    came: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    try:
+        yield came
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def run_grid(
+    jobs: dict[str, Job], folder: Path, client: Client, *, local: bool, stopped: Sequence[int] = ()
+) -> dict[str, str]:
+    """Run the jobs that have not finished yet and keep each at once, until stopped; return the failures, by job."""
     here, gpus = ({}, torch.cuda.device_count()) if local else (versions(), 0)
     failures = {}
     todo = {name: job for name, job in jobs.items() if not (folder / "jobs" / f"{name}.json").is_file()}
@@ -168,7 +184,14 @@ def run_grid(jobs: dict[str, Job], folder: Path, client: Client, *, local: bool)
         for name, job in todo.items()
     }
     with progress(total=len(jobs), initial=len(jobs) - len(todo), desc="grid", unit="job") as bar:
-        for future in as_completed(list(names)):
+        finished = as_completed(list(names))
+        while names:
+            if stopped:
+                raise KeyboardInterrupt
+            if not finished.has_ready():
+                time.sleep(POLL)
+                continue
+            future = next(finished)
             name = names.pop(future)
             try:
                 answer = future.result()
@@ -270,7 +293,8 @@ def command(options: argparse.Namespace) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             write_tables(folder, jobs)
             print(f"{len(jobs)} jobs. Dashboard: {client.dashboard_link} Results: {folder}", flush=True)
-            failures = run_grid(jobs, folder, client, local=not options.scheduler)
+            with noticed() as stopped:
+                failures = run_grid(jobs, folder, client, local=not options.scheduler, stopped=stopped)
         table = write_tables(folder, jobs)
     except KeyboardInterrupt:
         if folder.is_dir():

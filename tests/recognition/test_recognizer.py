@@ -136,7 +136,7 @@ def test_command_line(checkpoint, note, tmp_path, capsys):
     name, line, *_ = capsys.readouterr().out.strip().split("\n")
     assert name == file
     assert line.split()[:3] == ["E4", "oboe", "(Ob)"]
-    assert cli.main(["recognize", file, "missing.wav", "--json", "--checkpoint", str(checkpoint)]) == 1
+    assert cli.main(["recognize", file, "missing.wav", "--json", "--checkpoint", str(checkpoint)]) == 2
     printed = capsys.readouterr()
     notes = json.loads(printed.out)[file]
     assert Heard(**notes[0])[:2] == ("Ob", "E4")

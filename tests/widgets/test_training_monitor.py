@@ -1,6 +1,7 @@
 """TrainingMonitor: live curves, stop, resume as if nothing had happened, and tqdm where there is no page."""
 
 import time
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 import deeporch as do
 from deeporch.features.mel import Mel
+from deeporch.training import loop
 from deeporch.widgets import training_monitor
 from deeporch.widgets.training_monitor import TrainingMonitor, seconds_left
 
@@ -101,7 +103,8 @@ def test_what_goes_wrong_is_a_sentence(data, page):
     assert not monitor._start.disabled
 
 
-def test_without_a_page_it_trains_here_with_tqdm(data, capsys):
+def test_without_a_page_it_trains_here_with_tqdm(data, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "progress", partial(loop.progress, delay=0))  # a training of a second shows no bar
     assert not training_monitor.has_page()
     monitor = TrainingMonitor(network(data), *data, **{**OPTIONS, "epochs": 2})
     monitor.start()
