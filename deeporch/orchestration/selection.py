@@ -185,12 +185,12 @@ def rendered_solutions(
 
 def counted(notes: Sequence[SolutionNote], weights: np.ndarray) -> float:
     """Return how many notes a solution pays for: one within a semitone of another at the same time counts more."""
-    count = 0.0
+    count = 0
     for k, note in enumerate(notes):
         near = (other for other in notes[:k] if abs(other.midi - note.midi) <= 1)
         beside = any(min(a.onset + a.duration, note.onset + note.duration) > max(a.onset, note.onset) for a in near)
         count += weights[note.note] * (CROWDED if beside else 1)
-    return count
+    return float(count)
 
 
 def _swelling(draft: Solution, spans: Sequence[Segment]) -> tuple[Solution, np.ndarray]:
