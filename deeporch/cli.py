@@ -89,11 +89,17 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def number(text: str) -> float:
-    """Return a number above zero, whole where it can be."""
-    value = float(text)
-    if not 0 < value < math.inf:
+    """Return a number above zero."""
+    if not 0 < (value := float(text)) < math.inf:
         raise argparse.ArgumentTypeError(f"must be more than 0, but is {text}")
-    return int(value) if value.is_integer() else value
+    return value
+
+
+def whole(text: str) -> int:
+    """Return a whole number above zero."""
+    if (value := number(text)) != int(value):
+        raise argparse.ArgumentTypeError(f"must be a whole number, but is {text}")
+    return int(value)
 
 
 def _check_writable(folder: Path) -> None:
@@ -115,12 +121,7 @@ def _run_options(add: Callable) -> None:
     add("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="change a parameter")
     add("--out", metavar="DIR", help="an empty folder for the results (default: runs/<time>-<profile>)")
     add("--timeout", type=number, metavar="S", help="most seconds a notebook, instead of the profile's limits")
-    add(
-        "--patience",
-        type=number,
-        metavar="S",
-        help="seconds without progress after which a notebook is stopped (600)",
-    )
+    add("--patience", type=number, metavar="S", help="seconds without progress until a notebook is stopped (600)")
     add("--minutes", type=number, metavar="M", help="the profile's steps, best first; stop then, go on next time")
     add("--commit", action="store_true", help="write the results back into the notebooks, cleaned")
     add("--grid", nargs="+", metavar="NAME=VALUE,…", help="run every combination, many at a time: SEED=0,1 SIZES=2,3")
@@ -150,13 +151,13 @@ def _train_options(add: Callable) -> None:
     add("--pitches", help="philharmonia: named or sounding")
     add("--other", help="folder of other takes, only to test on")
     add("--minutes", type=number, default=5.0, help="of training")
-    add("--epochs", type=number, help="of 4,096 mixtures each; given, it decides how long, and not the minutes")
+    add("--epochs", type=whole, help="of 4,096 mixtures each; given, it decides how long, and not the minutes")
     add("--features", default="cqt24", choices=("cqt24", "cqt36"), help="what the network sees")
     add("--network", default="", metavar="NAME=NUMBER,…", help="its sizes: width=128,blocks=4; see PitchNetConfig")
     add("--recolour", default="", metavar="NAME=VALUE,…", help="change training notes: level=6,equalizer=5,detune=0.3")
     add("--split", default="mixture", choices=("mixture", "recording"), help="recording: hold recordings out")
     add("--audit", action="store_true", help="also test without the recordings that the audit finds suspicious")
-    add("--test", type=number, default=1000, help="mixtures of each test")
+    add("--test", type=whole, default=1000, help="mixtures of each test")
     add("--seed", type=int, default=0, help="of the draw and the network")
     add("--device", default="auto", help="cpu, cuda or auto")
     add("--start", metavar="CHECKPOINT", help="go on with a network that was trained before")

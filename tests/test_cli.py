@@ -93,6 +93,7 @@ def test_a_library_that_is_not_there(name, capsys):
     [
         ("train --minutes nan", "argument --minutes: must be more than 0, but is nan"),
         ("train --epochs 0", "argument --epochs: must be more than 0, but is 0"),
+        ("train --epochs 2.5", "argument --epochs: must be a whole number, but is 2.5"),
         ("train --test -1", "argument --test: must be more than 0, but is -1"),
         ("run --timeout 0", "argument --timeout: must be more than 0, but is 0"),
         ("recognize -n two a.wav", "argument -n: invalid int value: 'two'"),

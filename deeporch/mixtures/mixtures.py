@@ -222,8 +222,7 @@ class Mixtures:
     ) -> torch.Tensor:
         """Return the exact audio of some mixtures: the sum of the notes times their gains, divided by N.
 
-        float32 [batch, samples], mixed into `out` if it is given; on a GPU the library's audio is copied there once, or
-        where it is too large for that, what was mixed is.
+        float32 [batch, samples], mixed into `out` if it is given; a library that fits on a GPU is copied there once.
         """
         which, device = _index(which), torch.device(device)
         audio = torch.zeros(len(which), self.samples, device=device) if out is None else out

@@ -151,7 +151,7 @@ def roughly(compare: Compare) -> tuple[tuple[int, Compare], ...]:
     return (16, compare), (4, compare)
 
 
-def first_second(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> torch.Tensor:
+def first_second_level(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> torch.Tensor:
     """Return the mean difference of the levels of mel bands over the first second, in dB, of `combined`'s views."""
     target, sounds = (x[..., :1, bands:] for x in (target, sounds))
     return level_difference(target, sounds, DEEP)
@@ -163,11 +163,11 @@ def combined(
     """Return partials + loudness + level of views of `partials_and_colour`, of which the first `bands` are fine ones.
 
     partials: the angle between what stands out of the fine bands. loudness: the angle between the fourth roots of the
-    mel bands' energies. level: `first_second` / 20 dB, where what is beyond the limit (in dB) counts five times.
+    mel bands' energies. level: `first_second_level` / 20 dB, where what is beyond the limit (in dB) counts five times.
     """
     (fine, colour), (fines, colours) = (x.tensor_split((bands,), -1) for x in (target, sounds))
     loudness = angle(*(relief(x, group=1, roots=2, around=False) for x in (colour, colours)))
-    level = first_second(target, sounds, bands=bands)
+    level = first_second_level(target, sounds, bands=bands)
     level = level + BEYOND * (level - limit).clamp(min=0)
     return partials(fine, fines, group=group) + loudness + level / LEVEL
 
@@ -189,7 +189,7 @@ DISTANCES: dict[str, Distance] = {
                 (GROUP, partial(combined, bands=_WIDE // GROUP, group=1)),
                 (4, partial(combined, bands=_WIDE // 4, group=GROUP // 4)),
             ),
-            level=partial(first_second, bands=_WIDE),
+            level=partial(first_second_level, bands=_WIDE),
         ),
         Distance(
             "partials",

@@ -198,8 +198,7 @@ def orchestrate(
     found = choose(states, spans, count=solutions, diversity=diversity, continuity=continuity)
     cost = note_cost if note_cost is not None else EARNED if measure.note_cost else 0.0
     title = Path(target).stem if isinstance(target, str | Path) else ""
-    nearness = problems[0].nearness if len(problems) == 1 else measure
-    rest = (spans, players, nearness, cost, factors, sound, notes)
+    rest = (spans, players, measure if spans[1:] else problems[0].limited, cost, factors, sound, notes)
     (single,) = rendered_solutions([single_notes(states, spans)], *rest)
     rendered = rendered_solutions(found, *rest, title=title)
     return [replace(each, single=single.distance) for each in pick(rendered, solutions, diversity)]

@@ -63,9 +63,10 @@ def find_segments(sound: torch.Tensor, sample_rate: int, how: str | Sequence[flo
         check_choice(how, ("auto", "one", "onsets"), "way to find segments")
         first, last = _sounding(frames, level)
         begin, end = first * step, min(end, (last + 1) * step)
-        times = [] if how == "one" else _onsets(sound, sample_rate) if how == "onsets" else None
-        begins = [begin]
-        for time in _changes(frames, first, last, step) if times is None else times:
+        begins, times = [begin], []
+        if how != "one":
+            times = _onsets(sound, sample_rate) if how == "onsets" else _changes(frames, first, last, step)
+        for time in times:
             if time - begins[-1] >= SHORTEST and end - time >= SHORTEST:
                 begins.append(time)
     else:

@@ -240,7 +240,7 @@ def _train_on_many(options: argparse.Namespace) -> Trained:
     length = {"epochs": options.epochs or LIMIT, "time_limit": None if options.epochs else 60 * options.minutes}
     history = fit(
         model, mixtures.epoch, folder=options.folder, features=changes, seed=options.seed, device=options.device,
-        batch_size=32, lr=1e-3, schedule="cosine", warm_up=200, loss="none", decay=0.03, beta2=0.98, clip=3.0,
+        batch_size=32, lr=1e-3, schedule="cosine", warm_up=200, loss="auxiliary", decay=0.03, beta2=0.98, clip=3.0,
         mean=0.998, save_every=180.0, cache_gb=0, **length,
     )  # fmt: skip
     device = describe_device(pick_device(options.device))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-LOSSES = ("softmax", "bce", "focal", "asymmetric", "none")
+LOSSES = ("softmax", "bce", "focal", "asymmetric", "auxiliary")
 
 
 def split_weights(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -31,7 +31,7 @@ def compute_loss(logits: torch.Tensor, target: torch.Tensor, loss: str = "softma
         return functional.cross_entropy(logits, target / target.sum(1, keepdim=True).clamp(min=1))
     if loss == "bce":
         return functional.binary_cross_entropy_with_logits(logits, target)
-    if loss == "none":
+    if loss == "auxiliary":
         return logits.new_zeros(())
     heard = logits.sigmoid()
     if loss == "focal":

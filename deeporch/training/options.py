@@ -22,8 +22,8 @@ class Training:
     batch_size: int = 16
     lr: float = 1e-3  # Adam's
     schedule: str = "constant"  # or "cosine", to zero over all epochs (or the time limit, if that is sooner)
-    loss: str = "softmax"  # against multi-hot / N (the study); "bce" (the follow-up), "focal", "asymmetric"; "none":
-    # only that of the auxiliary heads
+    loss: str = "softmax"  # against multi-hot / N (the study); "bce" (the follow-up), "focal", "asymmetric", or
+    # "auxiliary": that of the network's auxiliary heads alone
     l1: float = 0.0  # adds l1 x sum |w| to the loss, over weights, not biases or normalization parameters
     l2: float = 0.0  # adds l2 / 2 x sum w² to the loss: what Adam's weight_decay does
     decay: float = 0.0  # takes lr x decay of each weight away in every step: what AdamW's weight_decay does
@@ -52,8 +52,12 @@ class Training:
             raise ValueError(f"lr must be above 0, but is {self.lr!r}.")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience counts validations: it must be at least 1, but is {self.patience!r}.")
-        if self.mean and self.restore_best:
-            raise ValueError("Give restore_best or mean, not both: a training ends with one of them.")
+        for one, other in (("restore_best", "mean"), ("l2", "decay")):
+            if getattr(self, one) and getattr(self, other):
+                raise ValueError(f"Give {one} or {other}, not both: a training has one of them.")
+        if not (0 <= self.mean < 1 and 0 <= self.beta2 < 1 and (self.clip is None or self.clip > 0)):
+            given = f"mean={self.mean}, beta2={self.beta2}, clip={self.clip}"
+            raise ValueError(f"mean and beta2 must lie in [0, 1) and clip above 0, but are {given}.")
         for name in ("l1", "l2", "decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is a penalty and must be 0 or more, but is {getattr(self, name)!r}.")

@@ -111,7 +111,7 @@ def test_each_change_changes_and_leaves_the_truth(bank):
 def test_a_network_learns_and_goes_on_where_it_stopped(bank, tmp_path):
     assert bank.classes.names == [f"{i} {p}" for i in ("Fl", "Ob") for p in ("C4", "C#4", "D4", "D#4", "E4")]
     mixtures = LibraryMixtures(bank, NOTHING, size=120)
-    options = {"features": NOTHING, "batch_size": 8, "loss": "none", "decay": 0.03, "warm_up": 20, "clip": 3.0}
+    options = {"features": NOTHING, "batch_size": 8, "loss": "auxiliary", "decay": 0.03, "warm_up": 20, "clip": 3.0}
     options |= {"mean": 0.9, "device": "cpu", "amp": False}
     whole, halves = (do.build("open_pitchnet", bank.classes, **SIZES) for _ in range(2))
     history = fit(whole, mixtures.epoch, epochs=4, **options).table

@@ -132,7 +132,7 @@ class SearchProblem:
         return self.measure.seen(self.target[None])[0]
 
     @cached_property
-    def nearness(self) -> Distance:
+    def limited(self) -> Distance:
         """The distance, which grows faster where its level differs as much as the best single note's."""
         return self.measure.limited(self.wanted, self.each)
 

@@ -42,7 +42,7 @@ class Renderer:
         state, problem = self.state, self.state.problem
         size = max(1, MOST // len(self.sound))
         distances = torch.cat([
-            between(problem.nearness, self.sound, torch.stack([self.render(each) for each in part]))
+            between(problem.limited, self.sound, torch.stack([self.render(each) for each in part]))
             for part in assignments.split(size)
         ])  # fmt: skip
         scores = distances * problem.cost(assignments).exp()

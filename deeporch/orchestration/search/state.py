@@ -106,7 +106,7 @@ class SearchState:
     def _count(self, parts: list[torch.Tensor], costs: torch.Tensor | float) -> torch.Tensor:
         """Compare with the target, multiply by the costs, and count."""
         problem = self.problem
-        distances = torch.cat([problem.nearness.compare(problem.wanted, part) for part in parts]).cpu()
+        distances = torch.cat([problem.limited.compare(problem.wanted, part) for part in parts]).cpu()
         scores = distances * torch.as_tensor(costs).exp()
         self.best = min(self.best, float(scores.min()))
         self.budget.spend(len(scores), self.best)
