@@ -27,6 +27,8 @@ from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import SAMPLES, Mixtures
 from deeporch.models.build import build
 from deeporch.notes.library import NoteLibrary
+from deeporch.orchestration.distances import DEFAULT, get_distance
+from deeporch.orchestration.search.state import CHUNK
 from deeporch.plots.theme import BLUE, GREY, ORANGE, style
 from deeporch.training.losses import compute_loss
 from deeporch.util.progress import progress
@@ -276,17 +278,31 @@ def shares(limits: dict[str, float], mixtures: Mixtures, classes: int) -> list[d
     mixing = bytes_moved / limits["copy"]
     frames = mel.shape[-1] / limits["frames"]
     _, step, operations = training_step(classes, BATCH)
+    cqt, compared = ConstantQ(), 1000
+    notes = (n + 1) * cqt.frames * cqt.bins * 2 * 4  # complex frames of each note read, the sum's written
+    compare, view = comparison(compared)
     stages = {
         "mixing": (mixing, lambda: _mixed(mixtures), len(mixtures)),
         "mixing and mel": (
             mixing + frames, lambda: [mel.of(mixtures, w) for w in _batches(mixtures)], len(mixtures),
         ),
+        "constant-Q": (notes / limits["copy"], lambda: cqt.of(mixtures, torch.arange(len(mixtures))), len(mixtures)),
+        "search": (view / limits["copy"], compare, compared),
         "training step": (operations / limits["operations"], step, BATCH),
     }  # fmt: skip
     return [
         row(name, "limit", n, [100 * least * count / s for s in timed(action, 5)], "% of the limit")
         for name, (least, action, count) in stages.items()
     ]
+
+
+def comparison(candidates: int) -> tuple[Callable[[], object], int]:
+    """Return what compares so many mixtures with a target of 2 s, as a search does, and the bytes of one's energies."""
+    measure, generator = get_distance(DEFAULT), torch.Generator().manual_seed(0)
+    sound = torch.randn(1, 2 * 44_100, generator=generator)
+    target = measure.view(measure.energy(sound, 2.0))[0]
+    parts = torch.rand(candidates, *target.shape, generator=generator).split(max(1, CHUNK // target.numel()))
+    return lambda: [measure.compare(target, part) for part in parts], target.numel() * target.itemsize
 
 
 # ---- The figure ------------------------------------------------------------------------------------------------------
