@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -16,7 +15,7 @@ import numpy as np
 
 from ..notes.instruments import INSTRUMENTS, dynamic_order, full_name, instrument_order, midi_to_pitch
 from ..util.checks import check_choice
-from ..util.files import umask, write_text
+from ..util.files import draft_folder, umask, write_text
 from ..util.progress import progress
 from .staves import desk, technique_words
 from .wav import PEAK, stage, write_wav
@@ -53,8 +52,7 @@ def write_folder(
     room: float = 0.0, tempo: float | None = None,
 ) -> tuple[Path, list[str]]:  # fmt: skip
     """Write solutions, target [samples] and options into a new folder; return it and what failed, in words."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    draft = draft_folder(folder)
     failed: dict[str, str] = {}
     try:
         lines = [line for k, solution in enumerate(solutions, 1) for line in solution_lines(k, solution)]

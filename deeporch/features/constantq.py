@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -262,14 +264,17 @@ def _halved(audio: np.ndarray) -> np.ndarray:
 def _filters(features: ConstantQ) -> tuple[list[tuple[scipy.sparse.csr_matrix, int]], np.ndarray]:
     """Return filters, highest octave first, as spectra [bins, n_fft // 2 + 1], and each bin's length in samples."""
     path = cache_path("constantq", "filters", [VERSION, version("librosa"), asdict(features)], ".npz")
-    if not path.is_file():
+    try:
+        with np.load(path) as file:
+            kept = dict(file)  # zip's checksums are compared
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):  # not made yet, or damaged
+        kept = _design(features)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **_design(features))
-    with np.load(path) as kept:
-        shapes = [(features.bins // features.octaves, n_fft // 2 + 1) for n_fft in kept["n_fft"]]
-        parts = [[kept[f"{name}{octave}"] for name in ("data", "indices", "indptr")] for octave in range(len(shapes))]
-        bases = [scipy.sparse.csr_matrix(tuple(part), shape=shape) for part, shape in zip(parts, shapes, strict=True)]
-        return list(zip(bases, kept["n_fft"].tolist(), strict=True)), kept["lengths"]
+            np.savez(file, **kept)
+    shapes = [(features.bins // features.octaves, n_fft // 2 + 1) for n_fft in kept["n_fft"]]
+    parts = [[kept[f"{name}{octave}"] for name in ("data", "indices", "indptr")] for octave in range(len(shapes))]
+    bases = [scipy.sparse.csr_matrix(tuple(part), shape=shape) for part, shape in zip(parts, shapes, strict=True)]
+    return list(zip(bases, kept["n_fft"].tolist(), strict=True)), kept["lengths"]
 
 
 def _design(features: ConstantQ) -> dict[str, np.ndarray]:

@@ -57,12 +57,7 @@ def halo() -> list[Stroke]:
 
 
 def new_figure(
-    rows: int = 1,
-    columns: int = 1,
-    *,
-    size: tuple[float, float] = (9, 3.5),
-    dark: bool | None = None,
-    **options: Any,
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (9, 3.5), dark: bool | None = None, **options: Any
 ) -> tuple:
     """Return a figure in the project's style and its axes, like ``plt.subplots``, but outside pyplot's state."""
     with style(dark=dark):

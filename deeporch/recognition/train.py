@@ -266,11 +266,7 @@ def _load(text: str) -> NoteLibrary:
 
 
 def _score(
-    model: nn.Module,
-    history: History,
-    tests: dict[str, list[Mixtures]],
-    results: Results,
-    options: argparse.Namespace,
+    model: nn.Module, history: History, tests: dict[str, list[Mixtures]], results: Results, options: argparse.Namespace
 ) -> list[dict]:
     """Score a network on every test set: print, add to the results, and return a row each for the card."""
     rows = []

@@ -66,9 +66,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yield a new folder beside `folder`, whose place it takes in one step if the block succeeds."""
     with _explained(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder.name)))
+        temporary = draft_folder(folder)
         try:
             yield temporary
             temporary.chmod(0o777 & ~umask())
@@ -78,13 +76,20 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
                     return
                 if keep and keep(folder):
                     return
-                old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder.name)))
+                old = draft_folder(folder)
                 with suppress(OSError):
                     os.replace(folder, old)  # whoever has it open keeps the memory map
                 shutil.rmtree(old, ignore_errors=True)
             raise OSError(f"{str(folder)!r} cannot be replaced: delete it and try again.")
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def draft_folder(folder: Path) -> Path:
+    """Make and return a new folder beside `folder`, to be renamed; what killed processes left there is deleted."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(folder.parent)
+    return Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder.name)))
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:

@@ -128,6 +128,22 @@ def test_the_cache_is_made_once_and_read_back(own_cache, tiny_library, monkeypat
     torch.testing.assert_close(features.notes(few).values, first.values)
 
 
+def test_damaged_filters_are_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPORCH_CACHE", str(tmp_path))
+    features, sound = ConstantQ(frames=4, bins_per_octave=12), torch.rand(1, 9000, generator=torch.manual_seed(0))
+    constantq._filters.cache_clear()
+    expected = features(sound)
+    [path] = tmp_path.rglob("filters-*.npz")
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:middle], whole[:-1], whole[:middle] + b"xyz" + whole[middle + 3 :], b"", b"nothing"):
+        path.write_bytes(damaged)
+        constantq._filters.cache_clear()
+        assert torch.equal(features(sound), expected)
+        assert path.read_bytes() == whole
+    constantq._filters.cache_clear()
+
+
 def test_no_warning_reaches_the_user():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

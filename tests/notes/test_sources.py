@@ -2,8 +2,10 @@ import contextlib
 import csv
 import hashlib
 import io
+import os
 import re
 import shutil
+import subprocess
 import tarfile
 import threading
 import time
@@ -22,6 +24,7 @@ from deeporch.notes import download, recordings
 from deeporch.notes.instruments import INSTRUMENTS, midi_to_pitch, pitch_to_midi
 from deeporch.notes.library import load_library
 from deeporch.notes.sources import philharmonia, sol, soundfont, tinysol
+from deeporch.util import files
 from deeporch.util.audio import FRAME, start_of_sound
 
 MIDI = st.integers(21, 108)
@@ -382,7 +385,7 @@ def test_tinysol_unsafe_archive(server, cache, member, old_python, monkeypatch):
             load_library("tinysol", **options(server))
         assert not (cache / "tinysol" / "audio").exists()
     assert not list(cache.rglob("outside.wav"))
-    assert not [path for path in (cache / "tinysol").iterdir() if path.name.startswith(".audio")]
+    assert not list((cache / "tinysol").glob(f"{files.MARK}*"))
 
 
 @pytest.mark.parametrize(("files", "size"), [(1, 1 << 50), (3, 40_000)])
@@ -397,6 +400,23 @@ def test_tinysol_an_archive_that_is_a_bomb(tmp_path, files, size, monkeypatch):
     with pytest.raises(ValueError, match=r"bomb.tar.gz' was not unpacked: it holds more than 100,000 bytes\."):
         tinysol.unpack(tmp_path / "bomb.tar.gz", tmp_path / "audio")
     assert [path.name for path in tmp_path.iterdir()] == ["bomb.tar.gz"]
+
+
+def test_what_a_killed_unpacking_left_is_deleted_by_the_next(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = files.draft_folder(tmp_path / "audio")
+    left.rename(tmp_path / left.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
+    (tmp_path / "a.wav").write_bytes(b"a")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "a.wav", "a.wav")
+    tinysol.unpack(tmp_path / "a.tar.gz", tmp_path / "audio")
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
+        "a.tar.gz",
+        "a.wav",
+        "audio",
+        "audio/a.wav",
+    ]
 
 
 def test_a_download_that_does_not_end_is_stopped(server, cache, monkeypatch):

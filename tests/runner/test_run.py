@@ -1,9 +1,11 @@
 """The headless runner, on notebooks built here; and notebook files: parameters, metrics, cleaning."""
 
+import contextlib
 import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,14 +203,19 @@ def test_an_interrupted_run_stops_its_kernels(study, tmp_path, kind):
 def test_a_killed_run_leaves_a_readable_folder(study, tmp_path):
     out = tmp_path / "out"
     process = start(study, "03", "02", "--out", out, "--timeout", 90)
+    family = []
     try:
         until(lambda: (out / "03_good.ipynb").exists() and kernels_of(process))
         until(lambda: len((out / "metrics.csv").read_text().splitlines()) == 2)
+        family = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.communicate()
+        if shutil.which("setpriv"):  # Linux
+            assert psutil.wait_procs(family, timeout=30)[1] == [], "papermill and the kernel end with it"
     finally:
-        for orphan in left_over(out):
-            orphan.kill()
+        for orphan in {*family, *left_over(out)}:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                orphan.kill()
     assert (out / "metrics.csv").read_text() == "notebook,name,value\n03_good,a,1\n"
     about = json.loads((out / "environment.json").read_text())
     assert list(about["seconds"]) == ["03_good"]

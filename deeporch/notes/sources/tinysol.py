@@ -15,7 +15,6 @@ import csv
 import hashlib
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 from filelock import FileLock
 
 from ...util.checks import check_choice
-from ...util.files import cache_dir
+from ...util.files import cache_dir, draft_folder
 from ..download import download_file
 from ..recordings import Found
 from ..recordings import read as read
@@ -140,7 +139,7 @@ def _extract(tar: tarfile.TarFile, folder: Path) -> None:
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive into a new folder, whole or not at all."""
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    temporary = draft_folder(folder)
     try:
         with tarfile.open(archive) as tar:
             _extract(tar, temporary)
