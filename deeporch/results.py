@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +16,11 @@ import pandas as pd
 from .metrics import Scores, confusion, kinds_of_error
 from .mixtures.mixtures import Mixtures
 from .util.checks import check_choice
+from .util.environment import PACKAGES, environment
 from .util.files import atomic_path
 
 if TYPE_CHECKING:
+    from .notes.library import NoteLibrary
     from .training.loop import History
 
 LABELS = (
@@ -21,6 +28,7 @@ LABELS = (
     "data", "n_classes", "train_mixtures", "test_mixtures", "epochs", "seconds", "device", "profile",
 )  # fmt: skip
 COLUMNS = (*LABELS, "quantity", "item", "value")
+ORIGIN = ["file", "command", "git", "library", "versions"]  # columns of provenance.csv
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -31,32 +39,22 @@ class Results:
     ----------
     experiment : str
         The notebook's name, e.g. ``"02_cnn_one_class_per_file"``.
-    data : str
-        The library's name.
+    data : NoteLibrary or str
+        The library, or its name.
     profile, device : str
         How large the run is, and on what it ran, in words.
     """
 
-    def __init__(self, experiment: str, *, data: str, profile: str, device: str) -> None:
-        self.common = {"experiment": experiment, "data": data, "profile": profile, "device": device}
+    def __init__(self, experiment: str, *, data: NoteLibrary | str, profile: str, device: str) -> None:
+        name, self.library = (data, "") if isinstance(data, str) else (data.name, f"{data.name} {data.key}")
+        self.common = {"experiment": experiment, "data": name, "profile": profile, "device": device}
         self.parts: list[pd.DataFrame] = []
 
     def add(
-        self,
-        scores: Scores,
-        test: Mixtures,
-        *,
-        setting: str,
-        split: str,
-        model: str = "",
-        features: str = "",
-        seed: int = 0,
-        history: History | None = None,
-        train_mixtures: int = 0,
-        curves: bool = True,
-        errors: pd.DataFrame | None = None,
-        more: Iterable[tuple[str, object, float]] = (),
-    ) -> None:
+        self, scores: Scores, test: Mixtures, *, setting: str, split: str, model: str = "", features: str = "",
+        seed: int = 0, history: History | None = None, train_mixtures: int = 0, curves: bool = True,
+        errors: pd.DataFrame | None = None, more: Iterable[tuple[str, object, float]] = (),
+    ) -> None:  # fmt: skip
         """Add one trained network's scores on one test set, and its learning curves.
 
         Parameters
@@ -133,11 +131,31 @@ class Results:
         return pd.concat(self.parts, ignore_index=True) if self.parts else pd.DataFrame(columns=list(COLUMNS))
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``<experiment>.csv`` into a folder, atomically."""
+        """Write ``<experiment>.csv`` into a folder, atomically, and `enter_origin`."""
         path = Path(folder) / f"{self.common['experiment']}.csv"
-        with atomic_path(path) as temporary:
+        with enter_origin(path, self.library) as temporary:
             self.table.to_csv(temporary, index=False, float_format="%.6g")
         return path
+
+
+@contextmanager
+def enter_origin(path: Path, library: str = "") -> Iterator[Path]:
+    """Replace a CSV atomically, as `atomic_path`, and enter in provenance.csv beside it what wrote it.
+
+    Earlier entries stay if any row that they brought is still there.
+    """
+    lines = lambda: set(path.read_text(encoding="utf-8").splitlines()[1:]) if path.is_file() else set()  # noqa: E731
+    before, about, place = lines(), environment(), path.with_name("provenance.csv")
+    with atomic_path(path) as temporary:
+        yield temporary
+    command = os.environ.get("DEEPORCH_COMMAND") or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    versions = "; ".join(f"{name} {about[name]}" for name in ("python", *PACKAGES) if name in about)
+    values = path.name, re.sub(r"(?<![\w.])/\S*/", "…/", command), about["git"], library, versions
+    known = pd.read_csv(place, dtype=str, keep_default_na=False) if place.is_file() else pd.DataFrame(columns=ORIGIN)
+    known = known if before & lines() else known[known["file"] != path.name]
+    known = pd.concat([known, pd.DataFrame([values], columns=ORIGIN)]).drop_duplicates()
+    with atomic_path(place) as temporary:
+        known.sort_values("file", kind="stable").to_csv(temporary, index=False)
 
 
 def _score_rows(scores: Scores) -> Iterable[tuple[str, object, float]]:

@@ -89,17 +89,10 @@ def study_sets(
 
 
 def compare_models(
-    results: Results,
-    networks: Mapping[str, tuple[str, Mapping[str, object]]],
-    sets: StudySets,
-    *,
-    features: str = "logmel128",
-    seeds: Sequence[int] = (0,),
-    valid: str = "",
-    curves: bool = True,
-    errors: bool = False,
-    **options: Any,
-) -> dict[str, Outcome]:
+    results: Results, networks: Mapping[str, tuple[str, Mapping[str, object]]], sets: StudySets, *,
+    features: str = "logmel128", seeds: Sequence[int] = (0,), valid: str = "", curves: bool = True,
+    errors: bool = False, **options: Any,
+) -> dict[str, Outcome]:  # fmt: skip
     """Train every network from every seed on the same mixtures, score each on every test set, keep all in the results.
 
     Parameters

@@ -1,6 +1,7 @@
 """The repository as a whole: what the README promises, what is tracked, what is pinned."""
 
 import ast
+import csv
 import inspect
 import re
 import subprocess
@@ -99,6 +100,15 @@ def test_no_tracked_file_names_a_folder_of_one_machine(tracked):
         if re.search(rb"(?<![\w.~+/-])" + bare.encode(), re.sub(rb"base64,[A-Za-z0-9+/=]+", b"", path.read_bytes()))
     }
     assert found == set()
+
+
+def test_every_committed_table_names_its_command_revision_library_and_versions():
+    with (ROOT / "figures" / "provenance.csv").open(encoding="utf-8", newline="") as file:
+        known = list(csv.DictReader(file))
+    assert {row["file"] for row in known} == {p.name for p in (ROOT / "figures").glob("*.csv")} - {"provenance.csv"}
+    assert [row for row in known if not all(row.values())] == []
+    assert [row["git"] for row in known if not re.fullmatch(r"(≤ )?[0-9a-f]{7,}\+?", row["git"])] == []
+    assert all("torch " in row["versions"] and "numpy " in row["versions"] for row in known)
 
 
 def test_nothing_that_can_be_made_again_is_tracked(tracked):

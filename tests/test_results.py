@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import torch
 from deeporch.metrics import score
 from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
-from deeporch.results import COLUMNS, LABELS, Results, load_results, published, published_value
+from deeporch.results import COLUMNS, LABELS, Results, enter_origin, load_results, published, published_value
 from deeporch.training.loop import History
 
 
@@ -85,6 +86,37 @@ def test_csv_round_trip(results, tmp_path):
         assert again[column].tolist() == results.table[column].tolist(), column
     np.testing.assert_allclose(again["value"], results.table["value"].astype(float), rtol=1e-5)
     assert results.save(tmp_path / "figures").read_bytes() == path.read_bytes()
+
+
+def test_the_origin_of_a_table_is_entered_beside_it(tiny_library, tmp_path, monkeypatch):
+    def save(value, command):
+        monkeypatch.setenv("DEEPORCH_COMMAND", command)
+        made = Results("x", data=tiny_library, profile="quick", device="c")
+        made.add_rows([("a", "1", value), ("a", "2", 2.0)])
+        made.save(tmp_path)
+        return pd.read_csv(tmp_path / "provenance.csv")
+
+    first = save(1.0, "deeporch run 05 -p ROOT=/home/me/my/sounds --out a/b")
+    assert first["file"].tolist() == ["x.csv"]
+    assert first["command"].tolist() == ["deeporch run 05 -p ROOT=…/sounds --out a/b"], "no folder of one machine"
+    assert first["library"].tolist() == [f"tiny {tiny_library.key}"]
+    assert re.fullmatch(r"[0-9a-f]{7,}\+?", first["git"][0])
+    assert f"torch {torch.__version__.partition('+')[0]}" in first["versions"][0]
+    assert load_results("x", tmp_path)["data"].unique().tolist() == ["tiny"]
+    assert save(1.0, "deeporch run 05 -p ROOT=/home/me/my/sounds --out a/b").equals(first), "the same once"
+    assert save(3.0, "another")["command"].tolist() == [*first["command"], "another"], "rows of both are there"
+    monkeypatch.setenv("DEEPORCH_COMMAND", "new")
+    with enter_origin(tmp_path / "x.csv", "none") as path:
+        path.write_text("a\n9\n")
+    assert pd.read_csv(tmp_path / "provenance.csv")["command"].tolist() == ["new"], "nothing of the others is left"
+    monkeypatch.delenv("DEEPORCH_COMMAND")
+    monkeypatch.setattr("sys.argv", ["/usr/bin/tool.py", "--minutes", "1 2"])
+    with enter_origin(tmp_path / "w.csv") as path:
+        path.write_text("a\n9\n")
+    table = pd.read_csv(tmp_path / "provenance.csv", keep_default_na=False)
+    assert table[["file", "command", "library"]].values.tolist() == [
+        ["w.csv", "tool.py --minutes '1 2'", ""], ["x.csv", "new", "none"],
+    ]  # fmt: skip
 
 
 def test_other_seeds_join(scores, test_set, history, tmp_path):

@@ -180,14 +180,9 @@ class ConstantQ:
         return total
 
     def _add_each(
-        self,
-        total: torch.Tensor,
-        notes: NoteFrames,
-        rows: torch.Tensor,
-        gains: torch.Tensor,
-        places: torch.Tensor | None,
-        moved: torch.Tensor | None,
-    ) -> torch.Tensor:
+        self, total: torch.Tensor, notes: NoteFrames, rows: torch.Tensor, gains: torch.Tensor,
+        places: torch.Tensor | None, moved: torch.Tensor | None,
+    ) -> torch.Tensor:  # fmt: skip
         """Add one note after the other to `total`, and return it."""
         wide = torch.empty_like(total[0])
         ups = [[0] * rows.shape[1]] * len(rows) if moved is None else moved.tolist()

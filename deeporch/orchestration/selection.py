@@ -157,17 +157,9 @@ def _as_loud(
 
 
 def rendered_solutions(
-    found: Sequence[Sequence[SolutionNote]],
-    spans: Sequence[Segment],
-    players: Sequence[str],
-    measure: Distance,
-    note_cost: float,
-    weights: np.ndarray,
-    sound: torch.Tensor,
-    notes: NoteLibrary,
-    *,
-    title: str = "",
-) -> list[Solution]:
+    found: Sequence[Sequence[SolutionNote]], spans: Sequence[Segment], players: Sequence[str], measure: Distance,
+    note_cost: float, weights: np.ndarray, sound: torch.Tensor, notes: NoteLibrary, *, title: str = "",
+) -> list[Solution]:  # fmt: skip
     """Return solutions, the nearest first, with the distance of their sound from the target and their notes' cost."""
     seconds, rate = len(sound) / notes.sample_rate, notes.sample_rate
     begin, end = (round(time * rate) for time in (spans[0].begin, spans[-1].end))

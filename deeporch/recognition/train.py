@@ -209,7 +209,7 @@ def _train_on_one(options: argparse.Namespace) -> Trained:
         return model, {}, []
     device = describe_device(pick_device(options.device))
     minutes = round(history.seconds / 60) if start or options.epochs else options.minutes  # of all trainings
-    results = Results(options.experiment, data=notes.name, profile=f"{minutes:g} minutes", device=device)
+    results = Results(options.experiment, data=notes, profile=f"{minutes:g} minutes", device=device)
     tests = make_tests(notes, pools, other=other, size=options.test, audited=options.audit)
     scores = _score(model, history, tests, results, options)
     if options.figures:

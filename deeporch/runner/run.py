@@ -21,6 +21,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -192,6 +193,7 @@ def _environment() -> dict[str, str]:
     paths = {name: os.pathsep.join(filter(None, [path, os.environ.get(name)])) for name, path in mine.items()}
     folders = {k: v for k, v in os.environ.items() if v and re.fullmatch(r"DEEPORCH_(CACHE|\w+_ROOT)", k)}
     paths |= {name: str(user_path(folder).absolute()) for name, folder in folders.items()}
+    paths["DEEPORCH_COMMAND"] = shlex.join(["deeporch", *sys.argv[1:]])  # for what the notebooks write
     return os.environ | paths | {"DEEPORCH_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 

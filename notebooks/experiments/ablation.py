@@ -175,9 +175,7 @@ def run_steps(
     """Train and score every step that the table in a folder does not have yet; the table is written after each."""
     pools = split(notes, Classes(notes), by="recording", seed=seed)
     tests = make_tests(notes, pools, other=other, size=test)
-    results = Results(
-        EXPERIMENT, data=notes.name, profile=f"{epochs} epochs", device=describe_device(pick_device(device))
-    )
+    results = Results(EXPERIMENT, data=notes, profile=f"{epochs} epochs", device=describe_device(pick_device(device)))
     path = Path(folder) / f"{EXPERIMENT}.csv"
     if path.is_file():
         results.parts.append(load_results(EXPERIMENT, folder))

@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         models = {name: (load_checkpoint(path), read_card(path)) for name, path in paths.items()}
         libraries = {text.partition("=")[0]: load(text, options.pitches) for text in options.on}
         results = Results(EXPERIMENT, data="", profile="", device=device)
+        results.library = "; ".join(f"{name} {notes.key}" for name, notes in libraries.items())
         if options.figures and (ROOT / "figures" / f"{EXPERIMENT}.csv").is_file():
             old = load_results(EXPERIMENT)
             again = old["setting"].isin(models) & old["split"].str.split(",").str[0].isin(libraries)

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import deeporch as do
+from deeporch.orchestration.orchestra import ORCHESTRA
 
 EXPERIMENT = "memory"
 SIZES = {"resident": "VmRSS", "anonymous": "RssAnon", "peak": "VmHWM"}  # in Linux's words; peak: since the start
@@ -42,7 +43,8 @@ def stages(notes: do.NoteLibrary, options: argparse.Namespace) -> dict[str, Call
         return {str(recognizer.predict(chord[0], notes.sample_rate, n=5)) for _ in range(options.predictions)}
 
     def orchestrate(turn: int) -> set[str]:
-        return {str([each.notes for each in do.orchestrate(BELL, notes, evaluations=options.evaluations)])}
+        found = do.orchestrate(BELL, notes, options.orchestra, evaluations=options.evaluations)
+        return {str([each.notes for each in found])}
 
     return {"training": train, "prediction": predict, "orchestration": orchestrate}
 
@@ -75,12 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mixtures", type=int, default=1000, help="of five notes, in each turn's epoch of training")
     parser.add_argument("--predictions", type=int, default=150, help="in each turn, all of the same sound")
     parser.add_argument("--evaluations", type=int, default=2000, help="of the orchestration in each turn")
+    parser.add_argument("--orchestra", default=ORCHESTRA)
     parser.add_argument("--recognizer", default="orchestra")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     notes = do.load_library(options.library, root=options.root)
     profile = f"{options.minutes:g} minutes"
-    results = do.Results(EXPERIMENT, data=notes.name, profile=profile, device=do.describe_device())
+    results = do.Results(EXPERIMENT, data=notes, profile=profile, device=do.describe_device())
     labels = {"model": "cnn", "features": "logmel64", "n": 5, "train_mixtures": options.mixtures}
     for stage, seconds, found in measure(stages(notes, options), 60 * options.minutes):
         rows = [(name, round(seconds / 60, 2), value) for name, value in found.items()]

@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
     notes = do.load_library(options.library, root=options.root)
     device = do.describe_device(do.pick_device(options.device))
-    results = do.Results(EXPERIMENT, data=notes.name, profile=os.environ.get("PROFILE", "gpu"), device=device)
+    results = do.Results(EXPERIMENT, data=notes, profile=os.environ.get("PROFILE", "gpu"), device=device)
     done: set[tuple[str, int]] = set()
     if (options.out / f"{EXPERIMENT}.csv").is_file():
         before = load_results(EXPERIMENT, options.out)

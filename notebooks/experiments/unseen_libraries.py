@@ -20,7 +20,7 @@ from deeporch.models.checkpoints import load_checkpoint, read_card
 from deeporch.notes.instruments import INSTRUMENTS
 from deeporch.notes.library import NoteLibrary, combine
 from deeporch.recognition.recognizer import find_checkpoint
-from deeporch.results import ROOT
+from deeporch.results import ROOT, enter_origin
 from deeporch.training.prediction import predict
 
 TABLE = ROOT / "figures" / "07_unseen.csv"
@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--test", type=int, default=500, help="mixtures of each number of notes")
     options = parser.parse_args(arguments)
     table = pd.read_csv(TABLE) if TABLE.is_file() else pd.DataFrame(columns=["network", "tested_on"])
+    used: list[str] = []
     for checkpoint in options.checkpoints:
         path = find_checkpoint(checkpoint)
         model, seen = load_checkpoint(path), read_card(path).get("data", {}).get("libraries", [])
@@ -91,12 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             label, _, where = text.partition("=")
             parts = [load(f"{label}={place}", options.pitches) for place in where.split("+")]
             notes = parts[0] if len(parts) == 1 else combine(parts, name=label)
+            used.append(f"{label} {notes.key}")
             rows = score(model, notes, size=options.test, per_instrument=options.per_instrument)
             rows = rows.assign(network=path.stem, tested_on=label, seen=label in seen)
             print(rows.round(3).to_string(index=False), flush=True)
             table = table[~((table["network"] == path.stem) & (table["tested_on"] == label))]
             table = pd.concat([table, rows.round(4)], ignore_index=True).astype({"n": int, "mixtures": int})
-    table.to_csv(TABLE, index=False)
+    with enter_origin(TABLE, "; ".join(dict.fromkeys(used))) as path:
+        table.to_csv(path, index=False)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import SAMPLES, Mixtures
 from deeporch.notes.library import NoteLibrary, load_library
 from deeporch.recognition.recognizer import Recognizer
+from deeporch.results import enter_origin
 from deeporch.util.environment import describe_device, environment
-from deeporch.util.files import atomic_path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "notebooks"))
 from experiments import scale
@@ -268,7 +268,7 @@ def main() -> int:
     if options.save:
         versions = environment()
         table = table.assign(data=data, device=describe_device(), torch=versions["torch"], git=versions["git"])
-        with atomic_path(FIGURES / "bench.csv") as path:
+        with enter_origin(FIGURES / "bench.csv", f"{notes.name} {notes.key}") as path:
             table.to_csv(path, index=False, float_format="%.4g")
     missed = goals_missed(table)
     print("\n".join(missed) or "Every goal is met.")

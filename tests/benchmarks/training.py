@@ -22,9 +22,9 @@ from deeporch.mixtures.classes import Classes
 from deeporch.mixtures.mixtures import Mixtures
 from deeporch.models.build import build
 from deeporch.notes.library import NoteLibrary, load_library
+from deeporch.results import enter_origin
 from deeporch.training.losses import compute_loss
 from deeporch.util.environment import describe_device, environment, pick_device
-from deeporch.util.files import atomic_path
 from deeporch.util.processor import keep_memory
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
@@ -123,7 +123,7 @@ def main() -> None:
     about = environment()
     rows = rows.assign(data_set=notes.name, device=describe_device(device), torch=about["torch"])
     if options.save:
-        with atomic_path(FIGURES / "bench_training.csv") as temporary:
+        with enter_origin(FIGURES / "bench_training.csv", f"{notes.name} {notes.key}") as temporary:
             rows.to_csv(temporary, index=False, float_format="%.4g")
 
 

@@ -14,13 +14,14 @@ from deeporch.results import ROOT, load_results
 from deeporch.util.checks import check_choice
 from deeporch.util.files import write_text
 
-from . import recognition, searches, study, tables
+from . import memory, recognition, searches, study, tables
 from .tables import results_table, training_time
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {  # experiments, and what draws them from their tables
     **study.FIGURES,
     **recognition.FIGURES,
     **searches.FIGURES,
+    **memory.FIGURES,
 }
 
 
@@ -43,7 +44,9 @@ def gallery_page(folder: str | Path | None = None) -> str:
     parts = [
         "# Figures\n\nWhere a CSV has the name of a figure, it holds the numbers of a full run, and `make figures` "
         "redraws the figure\nfrom it, in seconds and without a GPU; the command below the figure measures it again. "
-        "This page is written by\n`deeporch figures`.\n"
+        "This page is written by\n`deeporch figures`.\n\n[provenance.csv](provenance.csv) names the command, revision, "
+        "library and versions of every CSV; where the revision\nbegins with ≤ they were entered later, from what git "
+        "and the CSV itself say.\n"
     ]
     for name in (name for name in captions if name in there):
         sentence, command = captions[name]["sentence"], captions[name]["command"]
