@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .util.checks import check_range
+from .util.checks import check_range, sentence
 
 STATUS = (
     "exit status, of every command: 0 done; 1 something failed on the way; 2 an input was wrong, and a sentence says "
@@ -53,18 +53,12 @@ def _command(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:
-        print(f"deeporch {options.name}: {_sentence(error)}", file=sys.stderr)
+        typed = {action.dest: action.option_strings[-1] for action in options.parser._actions if action.option_strings}
+        print(f"deeporch {options.name}: {sentence(error, typed)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
-
-
-def _sentence(error: Exception) -> str:
-    """Return what an error says; the system's own errors as a sentence too."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)!r} cannot be used ({error.strerror}): look at the path and its rights."
-    return str(error)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -194,7 +188,7 @@ def _track(folder: str | None) -> None:
 
 def _recognize_options(add: Callable) -> None:
     add("files", nargs="+", metavar="FILE", help="sound files of any length")
-    add("-n", type=int, help="how many notes there are (default: it decides)")
+    add("-n", type=whole, help="how many notes there are (default: it decides)")
     add("--checkpoint", default="orchestra", help="a .safetensors file, or the name of a network that ships")
     add("--explain", action="store_true", help="by pitch: the group of instruments, and the instruments")
     add("--over-time", action="store_true", help="notes with begin and end, of recordings longer than a note")
@@ -303,11 +297,12 @@ def _orchestrate(options: argparse.Namespace) -> int:
     wanted = {name: value for name, value in wanted.items() if value is not None}
     wanted["segments"] = segments(options.segments)
     wanted = {"pitches": chord, **wanted} if chord else wanted
-    with progress(total=100, desc="search", unit=" %", leave=False) as bar:
+    form = "{desc}: {percentage:.0f}%|{bar}| {remaining} left{postfix}"
+    with progress(total=100, desc="search", bar_format=form, leave=False) as bar:
 
         def show(evaluations: int, best: float, fraction: float) -> None:
             bar.update(int(100 * fraction) - bar.n)
-            bar.set_postfix(evaluations=f"{evaluations:,}", best=f"{best:.4f}", refresh=False)
+            bar.set_postfix_str(f"{evaluations:,} mixtures compared, distance {best:.4f}", refresh=False)
 
         found = orchestrate(sound, notes, sample_rate=rate, progress=show, recognizer=prior, **wanted)
     kept = {name: value for name, value in vars(options).items() if name not in NOT_OF_THE_RUN}
@@ -316,11 +311,11 @@ def _orchestrate(options: argparse.Namespace) -> int:
 
 
 def _write(folder: Path, found: list, target: Any, kept: dict[str, Any], options: argparse.Namespace) -> int:
-    """Write solutions into their folder, print their table, and say where they are and what could not be written."""
-    from .export.folder import solution_lines, write_folder
+    """Write solutions into their folder, print a screen of their table, and say where it is, and what is missing."""
+    from .export.folder import a_screen, write_folder
 
     folder, failed = write_folder(folder, found, target, kept, room=options.room, tempo=options.tempo)
-    print("\n".join(line for k, solution in enumerate(found, 1) for line in solution_lines(k, solution)))
+    print("\n".join(a_screen(found, folder)))
     print(f"{len(found)} solution{'s' * (len(found) != 1)} to hear and to read: {folder / 'index.html'}")
     if failed:
         print(f"deeporch {options.name}: all but these were written: {'; '.join(failed)}", file=sys.stderr)

@@ -26,6 +26,7 @@ def home(tmp_path, monkeypatch, tiny_library):
     (tmp_path / "bad.json").write_text("{")
     (tmp_path / "empty.wav").touch()
     (tmp_path / "folder.wav").mkdir()
+    soundfile.write(tmp_path / "short.wav", np.ones(441), 44_100)
     soundfile.write(tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).normal(size=22_050), 44_100)
     return tmp_path
 
@@ -35,7 +36,7 @@ WRONG = [
     ("recognize text.wav", "'text.wav' is no sound that can be read"),
     ("recognize empty.wav --json", "'empty.wav' is no sound that can be read"),
     ("recognize folder.wav --explain", "There is no sound file 'folder.wav'."),
-    ("recognize noise.wav -n 0", "n must lie between 1 and"),
+    ("recognize noise.wav -n 9999", "n must lie between 1 and"),
     ("recognize --over-time missing.wav", "There is no sound file 'missing.wav'."),
     ("recognize --over-time -o text.wav noise.wav", "'text.wav' cannot be used (File exists)"),
     ("orchestrate missing.wav", "There is no sound file 'missing.wav'."),
@@ -47,6 +48,15 @@ WRONG = [
     ("orchestrate noise.wav -c none.toml", "'none.toml' cannot be used (No such file or directory)"),
     ("orchestrate noise.wav --room 99", "--room must lie between 0 and 10, but is 99.0."),
     ("orchestrate noise.wav --tempo nan", "--tempo must lie between 20 and 400, but is nan."),
+    ("orchestrate noise.wav --max-notes 0 --orchestra Fl", ": --max-notes must lie between 1 and 1, but is 0."),
+    ("orchestrate short.wav --orchestra Fl", ": The target's duration in seconds must lie between 0.05 and 60"),
+    ("orchestrate noise.wav --note-cost -1 --orchestra Fl", ": --note-cost must lie between 0 and 10, but is -1.0."),
+    (
+        "orchestrate noise.wav --evaluations 0 --orchestra Fl",
+        "with: --evaluations must be more than 0",
+    ),
+    ("orchestrate noise.wav -n 0 --orchestra Fl", ": --solutions must lie between 1 and"),
+    ("orchestrate noise.wav --pitch-range C6 C2 --orchestra Fl", "The lowest pitch, C6, lies above the highest, C2."),
     ("orchestrate noise.wav --distance near", "Unknown distance 'near'"),
     ("orchestrate noise.wav --dynamics loud --orchestra Fl", "Unknown dynamic 'loud'"),
     ("orchestrate noise.wav -o text.wav/out", "'text.wav' cannot be a folder"),
@@ -81,7 +91,11 @@ def test_a_wrong_input_is_one_sentence_and_status_2(home, line, sentence, capsys
 def test_a_library_that_is_not_there(name, capsys):
     for arguments, sentence in (
         (["--library", "none"], "Unknown library 'none'."),
-        (["--library", "sol", "--root", "missing"], "There is no folder 'missing'"),
+        (
+            ["--library", "sol", "--root", "missing"],
+            "'missing': give --root a folder that has the recordings.",
+        ),
+        (["--library", "sol"], "-…) as --root, or set DEEPORCH_SOL_ROOT to it."),
         (["--root", __file__], "cannot be read as a SoundFont"),
     ):
         assert cli.main([name, *arguments]) == 2
@@ -96,7 +110,8 @@ def test_a_library_that_is_not_there(name, capsys):
         ("train --epochs 2.5", "argument --epochs: must be a whole number, but is 2.5"),
         ("train --test -1", "argument --test: must be more than 0, but is -1"),
         ("run --timeout 0", "argument --timeout: must be more than 0, but is 0"),
-        ("recognize -n two a.wav", "argument -n: invalid int value: 'two'"),
+        ("recognize -n 0 a.wav", "argument -n: must be more than 0, but is 0"),
+        ("recognize -n two a.wav", "argument -n: invalid whole value: 'two'"),
         ("train --features cqt", "argument --features: invalid choice: 'cqt'"),
     ],
 )

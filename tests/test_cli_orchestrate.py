@@ -1,6 +1,7 @@
 """The command that orchestrates, renders and lists: what it writes, reads back and says."""
 
 import json
+import re
 import tomllib
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import mido
 import numpy as np
 import pytest
 import soundfile
+from tqdm import tqdm
 
 from deeporch import cli
 from deeporch.export import folder as folders
@@ -66,6 +68,31 @@ def test_a_folder_named_after_the_target_has_everything(home, capsys):
     assert powers[1] == pytest.approx(powers[0], rel=0.3)
     assert "<work-title>bell &amp; &lt;b&gt;<" in (folder / "solution_1" / "score.musicxml").read_text()
     assert [path.name for path in home.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_terminal_gets_a_screen_and_the_file_everything(home, stub, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for lines, shown in ((24, 4), (6, 2)):
+        monkeypatch.setenv("LINES", str(lines))
+        assert cli.main(["orchestrate", "bell & <b>.wav", "-o", f"out{lines}"]) == 0
+        printed = capsys.readouterr().out.splitlines()
+        everything = (home / f"out{lines}" / "solutions.txt").read_text().splitlines()
+        assert len(everything) == 4
+        assert printed[:shown] == everything[:shown]
+        rest = [] if shown == 4 else ["… the other lines: out6/solutions.txt"]
+        assert printed[shown:-1] == rest
+        assert printed[-1].startswith("1 solution to hear and to read")
+        assert len(printed) < lines
+
+
+def test_progress_says_what_a_composer_says(home, monkeypatch, capsys):
+    """How much is compared and how near it came; no options of the program and no percents a second."""
+    monkeypatch.setattr("deeporch.util.progress.tqdm", lambda *a, **o: tqdm(*a, **{**o, "delay": 0, "mininterval": 0}))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert cli.main(["orchestrate", "bell & <b>.wav", *SMALL]) == 0
+    said = capsys.readouterr().err
+    assert re.search(r"search: \d+%\|.*\| \d\d:\d\d left, [\d,]+ mixtures compared, distance \d\.\d{4}", said)
+    assert not re.search(r"evaluations|best|%/s", said)
 
 
 def test_nothing_is_overwritten_and_options_come_back(home, stub, capsys):

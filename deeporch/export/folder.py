@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -33,9 +34,9 @@ FILES = {
 }  # fmt: skip
 TIMED = ("musicxml", "parts", "midi", "svg", "pdf", "reaper")  # what has a tempo
 HEADS = ("player", "plays", "pitch", "cents", "dynamic", "from / s", "to / s", "technique")
-STYLE = """:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;
-padding:0 1rem}audio{width:100%}img{max-width:100%;max-height:60rem;background:#fff}table{border-collapse:collapse}
-td,th{padding:.15rem .8rem .15rem 0;text-align:left}section{margin:2.5rem 0}"""
+STYLE = """:root{color-scheme:light dark;background:Canvas}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;
+margin:2rem auto;padding:0 1rem}audio{width:100%}img{max-width:100%;max-height:60rem;background:#fff}
+table{border-collapse:collapse}td,th{padding:.15rem .8rem .15rem 0;text-align:left}section{margin:2.5rem 0}"""
 
 
 def free_folder(path: Path) -> Path:
@@ -114,7 +115,7 @@ def heading(number: int, solution: Solution) -> str:
     count = len(solution.attacks)
     notes = f"{count} note" + "s" * (count != 1)
     quality = f"; {solution.quality}" if solution.quality else ""
-    return f"Solution {number}: {solution.distance_name} {solution.distance:.4f}, {notes}{quality}"
+    return f"Solution {number}: {notes}, distance {solution.distance:.4f} ({solution.distance_name}){quality}"
 
 
 def solution_lines(number: int, solution: Solution) -> list[str]:
@@ -123,6 +124,13 @@ def solution_lines(number: int, solution: Solution) -> list[str]:
     widths = [max(len(row[column]) for row in table) for column in range(len(HEADS))]
     lines = ("  " + "  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip() for row in table)
     return [heading(number, solution), *lines, *(f"  hard to play: {each}" for each in solution.warnings)]
+
+
+def a_screen(solutions: Sequence[Solution], folder: Path) -> list[str]:
+    """Return the lines that show solutions: in a terminal at most a screen, and where all of them are."""
+    lines = [line for k, solution in enumerate(solutions, 1) for line in solution_lines(k, solution)]
+    room = shutil.get_terminal_size().lines - 4 if sys.stdout.isatty() else len(lines)
+    return lines if len(lines) <= room else [*lines[:room], f"… the other lines: {folder / 'solutions.txt'}"]
 
 
 def page(solutions: Sequence[Solution], target: bool) -> str:

@@ -70,7 +70,7 @@ class _Draw:
         if self.n > slots.sum():
             raise ValueError(
                 f"A mixture of {self.n} notes cannot be drawn: {len(sizes)} instruments with at most "
-                f"{per_instrument} notes each allow {int(slots.sum())}."
+                f"{per_instrument} each allow {int(slots.sum())}."
             )
         self.order, self.slots = order, torch.arange(len(sizes)).repeat_interleave(slots)
         self.slot_counts, self.slot_first = sizes[self.slots], (sizes.cumsum(0) - sizes)[self.slots]

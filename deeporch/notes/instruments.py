@@ -103,7 +103,9 @@ def pitch_to_midi(pitch: str) -> int:
         raise ValueError(f"{pitch!r} is no pitch name: write a letter, an accidental and an octave, such as 'C#4'.")
     letter, accidental, octave = found.groups()
     midi = 12 * (int(octave) + 1) + _STEPS[letter.upper()] + _ALTERATIONS[accidental]
-    return int(check_range(midi, 0, 127, f"The MIDI number of {pitch!r}"))
+    if not 0 <= midi <= 127:
+        raise ValueError(f"{pitch!r} lies beyond the pitches that there are, C-1 to G9.")
+    return midi
 
 
 def midi_to_pitch(midi: int) -> str:

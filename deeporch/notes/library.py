@@ -96,7 +96,7 @@ def load_library(
         notes = progress(source.read(found, seconds), total=len(found.rows), desc=name, unit=" notes", leave=False)
         rows, skipped = store.build(folder, notes, found.skipped, replace=refresh)
         if skipped:
-            print(f"{name}: {rows:,} notes{_reasons(skipped)}; see .skipped")
+            print(f"{name}: {rows:,} notes{_reasons(skipped)}")
     table, audio, skipped = store.load(folder)
     return NoteLibrary(table, audio, name=name, key=folder.name.removeprefix(f"{name}-"), skipped=skipped)
 

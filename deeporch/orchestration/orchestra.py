@@ -80,20 +80,22 @@ def note_filters(
             raise ValueError(f"pitch_range is a lowest and a highest pitch, but is {pitch_range!r}.")
         low, high = map(_midi, pitch_range)
         if low > high:
-            raise ValueError(f"pitch_range goes from the lowest to the highest pitch, but is {pitch_range!r}.")
-        name = f"pitch_range {midi_to_pitch(low)} to {midi_to_pitch(high)}"
+            raise ValueError(f"The lowest pitch, {midi_to_pitch(low)}, lies above the highest, {midi_to_pitch(high)}.")
+        name = f"the range {midi_to_pitch(low)} to {midi_to_pitch(high)}"
         found.append(Filter(name, (midi >= low) & (midi <= high)))
     if pitches is not None:
-        wanted = sorted({_midi(p) for p in (pitches.split() if isinstance(pitches, str) else pitches)})
+        pitches = pitches.replace(",", " ").split() if isinstance(pitches, str) else pitches
+        wanted = sorted(set(map(_midi, pitches)))
         shown = " ".join(map(midi_to_pitch, wanted))
-        found.append(Filter(f"pitches {shown}", np.isin(midi, wanted)))
+        found.append(Filter(f"the pitches {shown}", np.isin(midi, wanted)))
     for option, column, values in (("dynamics", "dynamic", dynamics), ("techniques", "technique", techniques)):
         if values is not None:
             passes = notes.select(**{option: values}).table[column].unique()  # says which ones there are
-            found.append(Filter(f"{option} {' '.join(passes)}", notes.table[column].isin(passes).to_numpy(dtype=bool)))
+            has = notes.table[column].isin(passes).to_numpy(dtype=bool)
+            found.append(Filter(f"the {option} {' '.join(passes)}", has))
     if partials is not None and partial_filter > 0:
         near_partial = (np.abs(midi[:, None] - partials) <= 0.5).any(1) if len(partials) else np.zeros(len(midi), bool)
-        found.append(Filter(f"partial_filter {partial_filter:g} ({len(partials)} partials)", near_partial))
+        found.append(Filter(f"the partial filter {partial_filter:g} ({len(partials)} partials)", near_partial))
     return found
 
 

@@ -146,7 +146,8 @@ class Solution:
 
     def _repr_html_(self) -> str:
         shown = self.table.drop(columns=["note", "midi", "file"])
-        words = f"{len(self.notes)} notes, {self.distance_name} {self.distance:.4g}, {self.seconds:.2f} s"
+        notes = f"{len(self.notes)} note" + "s" * (len(self.notes) != 1)
+        words = f"{notes}, {self.distance_name} {self.distance:.4g}, {self.seconds:.2f} s"
         heading = html.escape(f"{self.title}: {words}" if self.title else words)
         table = shown.to_html(index=False, border=0, float_format="%.3g")
         return f"<div><p><strong>{heading}</strong></p>{table}</div>"

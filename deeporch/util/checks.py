@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Mapping
 
 
 def near(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
@@ -28,3 +30,13 @@ def check_range(value: float, low: float, high: float, what: str) -> float:
     if not low <= value <= high:
         raise ValueError(f"{what} must lie between {low:g} and {high:g}, but is {value!r}.")
     return value
+
+
+def sentence(error: Exception, typed: Mapping[str, str]) -> str:
+    """Return what an error says, the system's own as a sentence too, and options as they are `typed`."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)!r} cannot be used ({error.strerror}): look at the path and its rights."
+    said = str(error)
+    for name, option in typed.items():  # "max_notes must be …", "give root= a folder"
+        said = re.sub(rf"(^|: ){name}(?= must\b)|(?<![\w-]){name}=(?!\w)", rf"\g<1>{option}", said)
+    return said

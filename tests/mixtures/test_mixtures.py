@@ -481,7 +481,7 @@ def test_one_sentence_for_each_mistake(notes, classes):
     small = small_library({("Picc", "A6"): 2, ("Ob", "A4"): 2})
     for options, sentence in (
         ({"n": 73}, "A mixture of 73 distinct classes cannot be drawn: the pool has 72 classes"),
-        ({"n": 7, "per_instrument": 1}, "7 notes cannot be drawn: 6 instruments with at most 1 notes each allow 6"),
+        ({"n": 7, "per_instrument": 1}, "7 notes cannot be drawn: 6 instruments with at most 1 each allow 6"),
         ({"instruments": ["Flu"]}, "Unknown instrument 'Flu': did you mean 'Fl'"),
         ({"pitch_range": ("C1", "C2")}, r"No note is left to mix: instruments=None, pitch_range=\('C1', 'C2'\)"),
         ({"pool": torch.tensor([], dtype=torch.long)}, "No note is left to mix"),

@@ -41,7 +41,7 @@ def test_what_is_no_pitch_name(name):
 
 @pytest.mark.parametrize("name", ["G#9", "Cb-1", "C12"])
 def test_outside_midi(name):
-    with pytest.raises(ValueError, match="must lie between 0 and 127"):
+    with pytest.raises(ValueError, match="lies beyond the pitches that there are, C-1 to G9"):
         pitch_to_midi(name)
 
 

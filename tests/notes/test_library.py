@@ -190,7 +190,7 @@ def test_load_and_cache(folder, cache, capsys):
         warnings.simplefilter("error")
         first = load_library("philharmonia", root=folder)
         second = load_library("philharmonia", root=folder)
-    assert capsys.readouterr().out == "philharmonia: 4 notes; skipped 1 (no audio file by its suffix); see .skipped\n"
+    assert capsys.readouterr().out == "philharmonia: 4 notes; skipped 1 (no audio file by its suffix)\n"
     assert first.table["file"].tolist() == [
         "violin_G4_1_forte_arco-normal.flac",
         "woodwind/flute_A4_1_forte_normal.wav",

@@ -41,6 +41,12 @@ def test_filters_keep_what_passes_all(tiny_library):
     assert len(part) == 4
 
 
+@pytest.mark.parametrize("words", ["C4 E4", "C4,E4", "C4, E4"])
+def test_pitches_are_separated_by_spaces_or_commas(tiny_library, words):
+    (rows,) = candidates(tiny_library, ("Fl",), note_filters(tiny_library, pitches=words))
+    assert set(tiny_library.table["pitch"].iloc[rows]) == {"C4", "E4"}
+
+
 def test_partials_keep_notes_within_a_quarter_tone(tiny_library):
     filters = note_filters(tiny_library, partials=np.array([60.4, 66.6]), partial_filter=0.1)
     (rows,) = candidates(tiny_library, ("Fl",), filters)
@@ -50,11 +56,11 @@ def test_partials_keep_notes_within_a_quarter_tone(tiny_library):
 def test_an_emptied_orchestra_is_told_which_filter_did_it(tiny_library):
     filters = note_filters(tiny_library, pitches=["C4"], pitch_range=("D4", "B4"))
     with pytest.raises(
-        ValueError, match="leave the orchestra without notes: pitches C4 emptied Fl, Ob, Vn; widen them"
+        ValueError, match="leave the orchestra without notes: the pitches C4 emptied Fl, Ob, Vn; widen them"
     ):
         candidates(tiny_library, ("Fl", "Ob|Vn"), filters)
     filters = note_filters(tiny_library, partials=np.empty(0), partial_filter=0.9)
-    with pytest.raises(ValueError, match=r"partial_filter 0\.9 \(0 partials\) emptied Fl"):
+    with pytest.raises(ValueError, match=r"the partial filter 0\.9 \(0 partials\) emptied Fl"):
         candidates(tiny_library, ("Fl",), filters)
 
 
@@ -63,7 +69,7 @@ def test_an_emptied_orchestra_is_told_which_filter_did_it(tiny_library):
     [
         ({"dynamics": "mf fff"}, "Unknown dynamic 'fff'"),
         ({"techniques": "pizz"}, "Unknown technique 'pizz'"),
-        ({"pitch_range": ("C5", "C4")}, "pitch_range goes from the lowest to the highest pitch"),
+        ({"pitch_range": ("C5", "C4")}, "The lowest pitch, C5, lies above the highest, C4."),
         ({"pitches": ["H4"]}, "'H4' is no pitch name"),
     ],
 )

@@ -182,7 +182,7 @@ def test_silent_or_broken_targets_are_told_apart(tiny_library, cache, tmp_path):
     ("options", "sentence"),
     [
         ({"orchestra": "Fl Obo"}, "Unknown instrument 'Obo' in the orchestra: did you mean 'Ob'"),
-        ({"pitches": "C9"}, "The filters leave the orchestra without notes: pitches C9 emptied Fl, Ob"),
+        ({"pitches": "C9"}, "The filters leave the orchestra without notes: the pitches C9 emptied Fl, Ob"),
         ({"evaluations": 0}, "nothing to search with: evaluations must be more than 0, but is 0"),
         ({"seconds": 0.0}, r"nothing to search with: seconds must be more than 0, but is 0\.0"),
         ({"distance": "cosinus"}, "Unknown distance 'cosinus': did you mean 'cosine'"),

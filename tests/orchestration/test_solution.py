@@ -134,6 +134,7 @@ def test_table_and_card(library):
     card = solution._repr_html_()
     for word in ("2 notes, cosine 0.25, 2.00 s", "Ob", "E4", "-20"):
         assert word in card
+    assert ">1 note, " in make(library, SolutionNote.of(library, row(library, "Vn", "E4"), 2))._repr_html_()
     assert len(make(library).table) == 0
     assert not make(library).render().any()
 

@@ -75,7 +75,7 @@ def test_what_is_missing_is_said_and_not_counted(test):
     assert test.message.text == "This mixture is answered: take a new one."
     assert len(test.table) == 1
     test.n = 7
-    assert "6 instruments with at most 1 notes each allow 6" in test.message.text
+    assert "6 instruments with at most 1 each allow 6" in test.message.text
 
 
 def test_without_a_network_you_play_alone(tiny_library, tmp_path):

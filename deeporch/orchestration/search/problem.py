@@ -46,7 +46,7 @@ class SearchProblem:
     def check(self) -> None:
         """Raise a ValueError if fewer players have notes than must play."""
         if self.fewest > self.able:
-            raise ValueError(f"min_notes is {self.fewest}, but only {self.able} players have notes to play.")
+            raise ValueError(f"min_notes must be at most {self.able}, who have notes to play, but is {self.fewest}.")
 
     def aimed(self, sound: torch.Tensor) -> SearchProblem:
         """Return the same with another target [samples] of the same duration, and no evidence."""
