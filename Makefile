@@ -97,11 +97,13 @@ lock: $(DONE) ## Every package that requirements.txt brings, with hashes: requir
 # while packages were being unpacked, and then .venv is made afresh. uv unpacks packages in half of pip's time; where it
 # cannot (an index that only pip knows), pip does. To compile all modules takes a minute and a half, and most are never
 # imported: those that a notebook needs are compiled by importing them here, and so is numba's machine code, once for
-# all, even where PYTHONDONTWRITEBYTECODE would have every notebook compile them again.
+# all, even where PYTHONDONTWRITEBYTECODE would have every notebook compile them again. The embedded SoundFont's notes
+# are rendered here too, so that the first sound and the first orchestration need not wait for them.
 
 WARM_UP := import importlib, pkgutil, ipykernel.kernelapp, papermill, torch, deeporch; \
     [importlib.import_module(module.name) for module in pkgutil.walk_packages(deeporch.__path__, "deeporch.") if "__main__" not in module.name]; \
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)]); deeporch.mixtures.mixing.warm_up()
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)]); deeporch.mixtures.mixing.warm_up(); \
+    deeporch.load_library("soundfont")
 
 $(DONE): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \

@@ -1,19 +1,23 @@
 """The sounds that ship: what they are made of can be made again, and the commands of the README take them."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import soundfile
 
 from deeporch import cli
+from deeporch.orchestration.orchestra import ORCHESTRA
 
 RATE = 44_100
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "deeporch" / "examples"
-COMMANDS = re.findall(r"^\.venv/bin/deeporch (.*?) *(?:#.*)?$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = re.findall(r"^\.venv/bin/deeporch (.*?) *(?:#.*)?$", README, re.MULTILINE)
 # A bell after Jean-Claude Risset (Catalogue of Computer Synthesized Sounds, 1969, no. 430): ratios of the
 # partials to 440 Hz, their amplitudes, and how long each rings, as a share of the longest
 BELL = (
@@ -62,3 +66,30 @@ def test_commands_of_the_readme_run_as_they_stand(line, tmp_path, monkeypatch, c
     else:
         assert "1 solution to hear and to read: bell/index.html" in said
         assert (tmp_path / "bell" / "solution_1" / "score.musicxml").is_file()
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
+    """With the sounds that it names: a chord, a bell, and recordings of every player of the default orchestra."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPORCH_CACHE", str(tmp_path / "cache"))
+    for name in ("chord.wav", "bell.wav"):
+        soundfile.write(name, bell(1.0), RATE)
+    (tmp_path / "my_recordings").mkdir()
+    players = [name for player in ORCHESTRA.split() for name in player.split("|")]
+    for k, player in enumerate(dict.fromkeys(players)):
+        for pitch, hertz in (("C4", 261.63), ("A4", 440.0)):
+            partials = (np.sin(2 * np.pi * hertz * n * np.arange(RATE) / RATE) / n ** (1 + k / 5) for n in range(1, 8))
+            soundfile.write(f"my_recordings/{player}-ord-{pitch}-mf.wav", 0.3 * sum(partials), RATE)
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names, values = {}, []
+    for line in ast.parse(block).body:
+        if isinstance(line, ast.Expr):
+            values.append(eval(compile(ast.Expression(line.value), "README", "eval"), names))
+        else:
+            exec(compile(ast.Module([line], []), "README", "exec"), names)
+    heard, _ = values
+    assert len(heard) == 3
+    assert all(0 <= note.probability <= 1 for note in heard)
+    assert len(names["notes"]) == 2 * len(set(players))
+    assert ElementTree.parse("bell.musicxml").getroot().tag == "score-partwise"

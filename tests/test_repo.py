@@ -4,18 +4,22 @@ import ast
 import csv
 import inspect
 import re
+import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import deeporch
+from deeporch import cli
 from deeporch.runner.notebooks import read_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL))
+MAKES = re.findall(r"^make .*", README, re.MULTILINE)
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
 BARE_FOLDERS = ("/work" + "/", "/root" + "/")
@@ -53,6 +57,26 @@ def test_every_variable_of_the_readme_is_read_somewhere():
 def test_every_parameter_of_the_readme_exists_in_a_notebook():
     known = {name for path in (ROOT / "notebooks").glob("*.ipynb") for name in read_parameters(path)}
     assert set(re.findall(r"-p ([A-Z_]+)=", CODE)) - known == set()
+
+
+@pytest.mark.parametrize("line", MAKES)
+def test_every_make_command_of_the_readme_does_what_can_be_done(line):
+    """What it would do is right for the shell, names programs and files that exist, and runs what notebooks know."""
+    words = shlex.split(line, comments=True)
+    command = ["make", "-n", "-o", ".venv/.done", "--no-print-directory", *words[1:]]
+    wanted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    subprocess.run(["bash", "-n"], input=wanted, text=True, check=True)
+    run = [each for each in wanted.splitlines() if each.startswith(".venv/bin/python -m deeporch run")]
+    assert bool(run) == (words[1] == "run")
+    for each in run:
+        assert cli.main([*shlex.split(each)[3:], "--folder", str(ROOT / "notebooks"), "--list"]) == 0
+    named = re.findall(r"\.venv/bin/python (tests/\S+|-m \w+)", wanted)
+    assert named
+    for each in named:
+        module = each.removeprefix("-m ")
+        assert find_spec(module) if module != each else (ROOT / each).is_file()
+    for notebook in re.findall(r"default_url=/lab/tree/lab/(\S+)", wanted):
+        assert (ROOT / "notebooks" / notebook).is_file()
 
 
 def test_every_target_is_phony_and_sets_itself_up():
