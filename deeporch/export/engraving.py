@@ -20,7 +20,8 @@ PAGES = {"breaks": "auto", "pageHeight": 2700, "pageWidth": 2100, "header": "non
 
 def engrave(solution: Solution, *, tempo: float | None = None) -> str:
     """Return the score as a picture: an SVG of one system, for ``IPython.display.SVG``."""
-    return _loaded(musicxml(solution, tempo=tempo), scale=40, svgViewBox=True, **ONE_SYSTEM).renderToSVG(1)
+    drawn = _loaded(musicxml(solution, tempo=tempo), scale=40, svgViewBox=True, **ONE_SYSTEM).renderToSVG(1)
+    return re.sub(r'viewBox="0 0 (\S+) (\S+)"', r'width="\1" height="\2" \g<0>', drawn, count=1)  # else page-wide
 
 
 def _loaded(score: bytes, **options: Any) -> Any:

@@ -37,7 +37,7 @@ def audio_element(
     look = f'{NO_MENU} class="deeporch-short"' if short else ""
     return (
         f'<audio controls {look} preload="metadata" aria-label="{html.escape(label or "sound")}" '
-        f'style="height:32px;width:{"8.5em" if short else "300px"}" src="data:{TYPES[form]};base64,{data}"></audio>'
+        f'style="height:32px;width:{"8em" if short else "300px"}" src="data:{TYPES[form]};base64,{data}"></audio>'
     )
 
 

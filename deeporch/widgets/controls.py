@@ -64,6 +64,15 @@ class Switch(anywidget.AnyWidget):
     description = traitlets.Unicode("Listen to").tag(sync=True)
 
 
+class Recorder(anywidget.AnyWidget):
+    """A button that records from the microphone, where the browser allows it: 16-bit mono `samples` at a `rate`."""
+
+    _esm = HERE / "recorder.js"
+    samples = traitlets.Bytes().tag(sync=True, from_json=lambda data, _: bytes(data))  # pages send a memoryview
+    rate = traitlets.Float(48_000.0).tag(sync=True)
+    problem = traitlets.Unicode("").tag(sync=True)
+
+
 class Chips(ipywidgets.HBox):
     """Buttons of which any number may be chosen (`value`, in the order of the options); those that are have a tick."""
 
@@ -180,19 +189,20 @@ class Work(ipywidgets.VBox):
             self._thread.join(timeout)
         return not self.running
 
-    def tell(self, count: float, total: float | None, what: str) -> None:
-        """Show progress: so many of `total` (None: not known), of what; raise Stopped if it was asked to stop."""
+    def tell(self, count: float, total: float | None, what: str) -> bool:
+        """Show progress, now and then: so many of `total` (or None), of what; raise Stopped if it was asked to stop."""
         if self.stopping:
             raise Stopped
         now = time.monotonic()
         if count and now - self._drawn < EVERY and count != total:
-            return
+            return False
         self._drawn, what = now, html.escape(what)
         value, share = (f'value="{count / total:.3f}"', f"{count / total:.0%}") if total else ("", "")
         self._bar.value = (
             f'<label style="color:inherit">{what} <progress max="1" {value} aria-label="{what}" '
             f'style="width:16em;vertical-align:middle"></progress> {share}</label>'
         )
+        return True
 
     def _run(self, action: Callable[[], object], done: Callable[[object], None]) -> None:
         try:

@@ -13,11 +13,10 @@ from ..mixtures.classes import Classes
 from ..mixtures.mixtures import Mixtures
 from ..notes.library import NoteLibrary, load_library
 from ..plots import svg
-from ..recognition.recognizer import Recognizer
 from ..util.files import write_text
 from .audio import audio_element, download_link
 from .controls import Chips, Room, Slider, blank, button, choice, count, row
-from .networks import NONE_THERE, Networks
+from .networks import NONE_THERE, Given, Networks
 
 COLUMNS = (
     "round", "n", "seed", "instruments", "notes", "your_guess", "you", "network_name", "network_guess", "network",
@@ -34,12 +33,7 @@ class EarTest(Room):
     answered = traitlets.Bool(False)
 
     def __init__(
-        self,
-        library: NoteLibrary | str = "default",
-        *,
-        networks: Sequence[str | Path | Recognizer] | None = None,
-        n: int = 2,
-        seed: int = 0,
+        self, library: NoteLibrary | str = "default", *, networks: Given = None, n: int = 2, seed: int = 0
     ) -> None:
         super().__init__()
         self.notes = library if isinstance(library, NoteLibrary) else load_library(library)

@@ -18,11 +18,11 @@ from ..mixtures.mixtures import SAMPLES, Mixtures
 from ..notes.instruments import dynamic_order, midi_to_pitch
 from ..notes.library import SOURCES, NoteLibrary, load_library
 from ..plots import svg
-from ..recognition.recognizer import Heard, Recognizer
+from ..recognition.recognizer import Heard
 from . import note_controls
 from .audio import audio_element, download_link
 from .controls import Chips, Room, Slider, blank, button, choice, row, side_by_side
-from .networks import NONE_THERE, Networks
+from .networks import NONE_THERE, Given, Networks
 from .note_controls import Placed, PlacedRow
 
 MOST = 10  # notes
@@ -42,12 +42,7 @@ class MixtureExplorer(Room):
     chosen_networks = traitlets.Tuple()
 
     def __init__(
-        self,
-        library: NoteLibrary | str = "default",
-        *,
-        networks: Sequence[str | Path | Recognizer] | None = None,
-        n: int = 3,
-        seed: int = 0,
+        self, library: NoteLibrary | str = "default", *, networks: Given = None, n: int = 3, seed: int = 0
     ) -> None:
         super().__init__()
         self.networks = Networks(networks)
@@ -55,10 +50,7 @@ class MixtureExplorer(Room):
         self.audio = torch.zeros(SAMPLES)
         self._rows: list[PlacedRow] = []
         self._make_controls()
-        with self.hold_trait_notifications():
-            self.n, self.seed = n, seed
-            self.chosen_networks = tuple(self.networks.names)
-        self.notes: NoteLibrary | None = None
+        self.n, self.seed, self.chosen_networks = n, seed, tuple(self.networks.names)
         self.observe(self.draw, ["instruments", "dynamics", "lowest", "highest", "n", "seed"])
         self.observe(self._refresh, ["placed", "chosen_networks"])
         self._use(library if isinstance(library, NoteLibrary) else load_library(library))
@@ -144,7 +136,7 @@ class MixtureExplorer(Room):
     # ---- The page ----------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        libraries = choice("Library", SOURCES, width="11em")
+        libraries = choice("Library", SOURCES, width="12.5em")
 
         def show_library(change: dict) -> None:
             if change["new"] not in libraries.options:
@@ -153,11 +145,10 @@ class MixtureExplorer(Room):
 
         self.observe(show_library, "library")
         libraries.observe(lambda change: setattr(self, "library", change["new"]), "value")
-        limits = {"n": ("Notes", 1, MOST), "lowest": ("Lowest", 0, 127), "highest": ("Highest", 0, 127)}
-        limits["seed"] = ("Seed", 0, 999)
+        limits = {"n": (1, MOST), "lowest": (0, 127), "highest": (0, 127), "seed": (0, 999)}
         self._sliders = {
-            name: Slider(description=words, min=low, max=high).bind(self, name)
-            for name, (words, low, high) in limits.items()
+            name: Slider(description="Notes" if name == "n" else name.capitalize(), min=low, max=high).bind(self, name)
+            for name, (low, high) in limits.items()
         }
         self._chips = {name: Chips(label=f"{name.capitalize()}:") for name in ("instruments", "dynamics")}
         asked = Chips(self.networks.names, label="Networks:")
@@ -172,8 +163,6 @@ class MixtureExplorer(Room):
 
     def _refresh(self, change: object = None) -> None:
         """Mix, draw and ask anew."""
-        if self.notes is None:
-            return
         with self.message.catching():
             self._saved.value = ""
             self._show_rows()
@@ -203,8 +192,7 @@ class MixtureExplorer(Room):
         return self.picture() if note_controls.audible(self.placed) else ""
 
     def _ask(self) -> None:
-        truth, rate = self.truth, self.notes.sample_rate
-        ask = self.networks.predict
+        truth, rate, ask = self.truth, self.notes.sample_rate, self.networks.predict
         self.heard = {name: ask(name, self.audio, rate, len(truth)) for name in self.chosen_networks}
         bars = [svg.heard_bars(heard, truth, title=name) for name, heard in self.heard.items()]
         self._answers.value = side_by_side(*bars) + ("" if self.networks.names else f"<p>{NONE_THERE}</p>")

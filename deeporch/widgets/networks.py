@@ -12,6 +12,8 @@ from ..features.constantq import ConstantQ
 from ..features.mel import Mel
 from ..recognition.recognizer import CHECKPOINTS, Heard, Recognizer
 
+Given = Sequence[str | Path | Recognizer] | None  # files and names of networks, or networks; None: all that ship
+
 NONE_THERE = "No trained network is here, so none answers: `deeporch train --checkpoint mine` makes mine.safetensors."
 
 
@@ -33,7 +35,7 @@ class Remembered:
 class Networks:
     """Recognizers by name, each loaded when first asked: those given (files, names), or all that ship."""
 
-    def __init__(self, given: Sequence[str | Path | Recognizer] | None = None) -> None:
+    def __init__(self, given: Given = None) -> None:
         given = sorted(CHECKPOINTS.glob("*.safetensors")) if given is None else given
         self._known = {f"network {k}" if isinstance(x, Recognizer) else Path(x).stem: x for k, x in enumerate(given, 1)}
         self.names, self.pictures = list(self._known), Remembered()

@@ -84,13 +84,8 @@ class PlacedRow(ipywidgets.HBox):
         for control in (self._level, self._onset, self._mute, self._solo):
             control.observe(self._set, "value")
         remove = button("✕", lambda: removed(index), tooltip=f"Remove note {index + 1}")
-        super().__init__(
-            children=(
-                ipywidgets.HTML(badge), *self._choices.values(), self._level, self._onset, self._mute, self._solo,
-                self._player, remove,
-            ),
-            layout=row().layout,
-        )  # fmt: skip
+        controls = (*self._choices.values(), self._level, self._onset, self._mute, self._solo, self._player, remove)
+        super().__init__((ipywidgets.HTML(badge), *controls), layout=row().layout)
 
     def show(self, notes: NoteLibrary, note: Placed) -> None:
         """Show a note, without telling anybody that it changed."""

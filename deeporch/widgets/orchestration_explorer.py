@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets
@@ -23,11 +21,11 @@ from ..orchestration.orchestrate import orchestrate
 from ..orchestration.solution import Solution, SolutionNote
 from ..orchestration.target import read_target
 from ..plots import svg
-from ..recognition.recognizer import Recognizer
 from .audio import TYPES, download_link, encode, matched
-from .controls import EVERY, Chips, Room, Slider, Switch, blank, button, choice, count, row, side_by_side, toggle
-from .networks import Networks
+from .controls import Chips, Recorder, Room, Slider, Switch, blank, button, choice, count, row, side_by_side, toggle
+from .networks import Given, Networks
 
+Sound = str | Path | np.ndarray | torch.Tensor
 KINDS = {  # of file: how it is written, its type, and its ending
     "WAV": ("to_wav", "audio/wav", "wav"),
     "MusicXML": ("to_musicxml", "application/vnd.recordare.musicxml+xml", "musicxml"),
@@ -62,13 +60,9 @@ class OrchestrationExplorer(Room):
     chosen = traitlets.Int(0)
 
     def __init__(
-        self,
-        library: NoteLibrary | str = "default",
-        target: str | Path | np.ndarray | torch.Tensor | None = None,
-        *,
-        sample_rate: int | None = None,
-        networks: Sequence[str | Path | Recognizer] | None = None,
-    ) -> None:
+        self, library: NoteLibrary | str = "default", target: Sound | None = None, *, sample_rate: int | None = None,
+        networks: Given = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.notes = library if isinstance(library, NoteLibrary) else load_library(library)
         self.networks = Networks(networks)
@@ -77,7 +71,6 @@ class OrchestrationExplorer(Room):
         self.solutions: list[Solution] = []
         self.curve: list[tuple[int, float]] = []
         self.evaluations: int | None = None  # most mixtures that are compared; the page sets the time
-        self._drawn = 0.0
         self._make_controls()
         self.orchestra = tuple(self._chips.buttons)
         if target is not None:
@@ -89,7 +82,7 @@ class OrchestrationExplorer(Room):
 
     # ---- What can be done --------------------------------------------------------------------------------------------
 
-    def load(self, sound: str | Path | np.ndarray | torch.Tensor, sample_rate: int | None = None) -> None:
+    def load(self, sound: Sound, sample_rate: int | None = None) -> None:
         """Take another target; what is no sound is said in `message`, and changes nothing."""
         if self.work.running:
             self.message.warn("A search is running: stop it before you take another sound.")
@@ -119,7 +112,7 @@ class OrchestrationExplorer(Room):
     def search(self) -> None:
         """Start a search with what is set; notes that are locked stay."""
         if self.target is None:
-            self.message.warn(f"There is no sound yet: upload one ({SOUNDS}).")
+            self.message.warn(f"There is no sound yet: upload one ({SOUNDS}) or record it.")
             return
         if not self.work.running:
             self.curve = []
@@ -153,19 +146,16 @@ class OrchestrationExplorer(Room):
 
     def _tell(self, evaluations: int, best: float, share: float) -> None:
         self.curve.append((evaluations, min(best, self.curve[-1][1] if self.curve else best)))
-        now = time.monotonic()
-        if not self.work.stopping and now - self._drawn > EVERY:
-            self._drawn = now
-            self.work.tell(share, 1, f"{count(evaluations, 'mixture')} compared, distance {self.curve[-1][1]:.4f}")
+        what = f"{count(evaluations, 'mixture')} compared, distance {self.curve[-1][1]:.4f}"
+        if not self.work.stopping and self.work.tell(share, 1, what):
             self._draw_curve()
 
     def _found(self, solutions: list[Solution]) -> None:
         if not solutions:
             raise ValueError("Nothing was found in this time: search longer.")
-        self.solutions, self.muted = solutions, ()
+        self.solutions, self.muted, self.chosen = solutions, (), 0
         ended = "Stopped" if self.work.stopping else "Done"
         best = f"the best at a distance ({solutions[0].distance_name}) of {solutions[0].distance:.4f}"
-        self.chosen = 0
         self._show()
         self.message.text = f"{ended}: {count(len(solutions), 'solution')}, {best}."
 
@@ -180,6 +170,8 @@ class OrchestrationExplorer(Room):
         upload = ipywidgets.FileUpload(accept=ENDINGS, description="Upload a sound", layout={"width": "auto"})
         upload.tooltip = f"{SOUNDS}, up to 60 s; Jupyter drops more than 10 MB unless `make lab` started it"
         upload.observe(self._uploaded, "value")
+        self._recorder = Recorder()
+        self._recorder.observe(self._recorded, ["samples", "problem"])
         summary = self.notes.summary()
         self._chips = Chips(summary["name"].to_dict(), label="Orchestra:")
         each = Slider(description="Players of each", min=1, max=4, value=1)
@@ -229,7 +221,7 @@ class OrchestrationExplorer(Room):
         self._results.layout.display = "none"
         beside = row(self._curve, self._results)
         beside.layout.align_items = "flex-start"
-        top = row(upload, button("Search", self.search), seconds, number, more)
+        top = row(upload, self._recorder, button("Search", self.search), seconds, number, more)
         self.furnish(top, rest, row(self._chips, section, each), self.work, beside, self._score)
 
     def _uploaded(self, change: dict) -> None:
@@ -240,6 +232,12 @@ class OrchestrationExplorer(Room):
                 except soundfile.LibsndfileError:
                     raise ValueError(f"{file['name']!r} cannot be read: give {SOUNDS}.") from None
                 self.load(sound, rate)
+
+    def _recorded(self, change: dict) -> None:
+        if change["name"] == "samples":
+            self.load(np.frombuffer(change["new"], np.int16) / 32_768, int(self._recorder.rate))
+        elif change["new"]:
+            self.message.warn(f"The microphone cannot be used ({change['new']}): allow it, at localhost or over https.")
 
     def _show_orchestra(self, change: dict) -> None:
         if set(self._chips.value) != set(self.orchestra) & set(self._chips.buttons):
@@ -331,7 +329,6 @@ class OrchestrationExplorer(Room):
     def _offer(self) -> None:
         with self.message.catching():
             self._chosen_solution()
-            self._links.value = ""
-            for kind, data in self.files(self.chosen).items():
-                _, mime, ending = KINDS[kind]
-                self._links.value += download_link(data, f"solution_{self.chosen + 1}.{ending}", mime, kind)
+            name, files = f"solution_{self.chosen + 1}", self.files(self.chosen)
+            links = (download_link(data, f"{name}.{KINDS[k][2]}", KINDS[k][1], k) for k, data in files.items())
+            self._links.value = "".join(links)

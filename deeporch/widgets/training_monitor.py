@@ -24,14 +24,9 @@ class TrainingMonitor(Room):
     status = traitlets.Unicode("ready")
 
     def __init__(
-        self,
-        model: nn.Module,
-        train: Mixtures | Callable[[int], Mixtures],
-        valid: Mixtures | None = None,
-        *,
-        folder: str | Path | None = None,
-        **options: Any,
-    ) -> None:
+        self, model: nn.Module, train: Mixtures | Callable[[int], Mixtures], valid: Mixtures | None = None, *,
+        folder: str | Path | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         self._temporary = tempfile.TemporaryDirectory(prefix="deeporch-") if folder is None else None
         self.folder = Path(folder or self._temporary.name)

@@ -1,4 +1,4 @@
-"""The notebooks in JupyterLab as a newcomer opens them: with their pictures and sounds; and the first one is run."""
+"""The notebooks in JupyterLab as a newcomer opens them: with their pictures and sounds."""
 
 import pytest
 from browser.conftest import ROOT, Lab, Page
@@ -56,10 +56,3 @@ def test_pictures_and_sounds_are_there_before_anything_is_run(opened):
     page, name = opened
     look(page, name)
     page.shot(f"committed_{name}")
-
-
-@pytest.mark.parametrize("opened", NAMES[:1], indirect=True)
-def test_the_first_notebook_runs_and_sounds(opened):
-    page, name = opened
-    page.run_all()
-    look(page, name)

@@ -5,10 +5,9 @@ import os
 import re
 
 import pytest
-from browser.conftest import KERNEL_IS_READY, Lab, Page
+from browser.conftest import KERNEL_IS_READY, SHORTER, WIDGETS, Lab, Page, compare, marks
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-WIDGETS = ("MixtureExplorer", "EarTest", "TrainingMonitor", "OrchestrationExplorer")
 SOUNDS = "e => [...e.querySelectorAll('audio')].map(a => [a.readyState > 0 || a.preload == 'metadata', a.autoplay])"
 ICONS = "fontawesome"  # Voilà fetches these icons from outside; ours have words beside them
 
@@ -63,14 +62,32 @@ def test_every_widget_is_there_and_works(room):
     test.get_by_text("There are 2 instruments: choose as many; you chose 0.").wait_for()
     monitor = widget(room, "TrainingMonitor")
     monitor.get_by_role("button", name="Start").click()
-    monitor.get_by_text("Done: 5 epochs").wait_for(timeout=120_000)
+    monitor.get_by_text(f"Done: {SHORTER['EPOCHS']} epochs").wait_for(timeout=120_000)
     studio = widget(room, "OrchestrationExplorer")
     studio.get_by_role("radio").nth(1).check()
     room.page.wait_for_function(
         "e => e.querySelector('audio').ariaLabel.startsWith('solution 1')", arg=studio.element_handle()
     )
+    studio.get_by_role("button", name="Record a sound").click()
+    stop = studio.get_by_role("button", name="Stop recording")
+    stop.wait_for()
+    room.page.wait_for_timeout(1_500)
+    stop.click()
+    studio.get_by_text(re.compile(r"A sound of \d\.\d s: search\.")).wait_for(timeout=60_000)
     for name in WIDGETS:
-        room.shot(f"{room.name}_{name}", widget(room, name))
         assert all(ready and not plays for ready, plays in widget(room, name).evaluate(SOUNDS))
     assert [problem for problem in room.problems if ICONS not in problem] == []
     assert [address for address in room.outside if ICONS not in address] == []
+
+
+@pytest.mark.parametrize("width", [900, 1400])
+def test_it_fits_and_looks_alike_in_light_and_dark(room, width):
+    room.page.set_viewport_size({"width": width, "height": 2600})
+    seen = {}
+    for theme in ("light", "dark"):
+        room.set_theme(f"JupyterLab {theme.capitalize()}")
+        for name in WIDGETS:
+            room.page.wait_for_function("e => e.scrollWidth <= e.clientWidth", arg=widget(room, name).element_handle())
+            seen[name, theme] = marks(widget(room, name), f"{room.name}_{name}_{theme}_{width}")
+    for name in WIDGETS:
+        compare(seen[name, "light"], seen[name, "dark"])

@@ -158,6 +158,20 @@ def test_sounds_are_uploaded(explorer, form):
     assert "search" in explorer.message.text
 
 
+def test_a_sound_is_recorded(explorer):
+    """What the page sends: 16-bit samples and their rate together; or why there is no microphone."""
+    tone = 16_000 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 48_000)
+    explorer._recorder.set_state({"samples": memoryview(tone.astype("<i2").tobytes()), "rate": 48_000})
+    assert explorer.message.text == "A sound of 0.5 s: search."
+    spectrum = np.abs(np.fft.rfft(explorer.target[:20_000].numpy()))
+    assert spectrum.argmax() * RATE / 20_000 == pytest.approx(440, abs=3)
+    explorer._recorder.set_state({"problem": "Permission denied"})
+    assert explorer.message.text.startswith("The microphone cannot be used (Permission denied): allow it")
+    assert 'role="alert"' in explorer.message.value
+    explorer._recorder.set_state({"samples": memoryview(bytes(48_000))})
+    assert "is silent" in explorer.message.text
+
+
 def test_what_goes_wrong_is_a_sentence(explorer, tiny_library):
     before = explorer.target
     upload(explorer, b"no sound at all", "text.wav")
