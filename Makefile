@@ -25,7 +25,7 @@ PIP  := $(PY) -m pip install --disable-pip-version-check --no-compile
 UV   := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab orchestrate bench figures five-minutes lint counts coverage lock
+.PHONY: help setup run test lab orchestrate bench figures five-minutes lint counts coverage lock audit
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -91,6 +91,9 @@ coverage: $(DONE) ## Branch coverage of the package by the tests, in percent
 lock: $(DONE) ## Every package that requirements.txt brings, with hashes: requirements.lock
 	@$(PY) -m uv pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 	    requirements.txt -o requirements.lock
+
+audit: $(DONE) ## Known vulnerabilities of what requirements.lock installs (asks PyPI)
+	@$(PY) -m uv tool run pip-audit -r requirements.lock --require-hashes --disable-pip --strict $(ARGS)
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------
 # .done is written last, so that a set-up that was stopped starts again; .installing stays behind when it was stopped

@@ -50,6 +50,15 @@ def test_mel_power_equals_a_double_precision_transform(hop):
     np.testing.assert_allclose(out, expected, atol=1e-6 * expected.max(), rtol=1e-4)
 
 
+def test_the_power_of_every_bin_the_first_and_the_last_included():
+    sound = np.random.default_rng(0).normal(0.1, 0.3, mixing.N_FFT).astype(np.float32)
+    each = np.arange(mixing.POINTS + 1)
+    out, one = np.empty((1, len(each)), np.float32), np.ones(len(each), np.int64)
+    mixing.mel_power(sound, 1, mixing.transform_constants(), (each, one, each, one.astype(np.float32)), out)
+    expected = np.abs(np.fft.rfft(sound * np.hanning(mixing.N_FFT + 1)[:-1].astype(float))) ** 2
+    np.testing.assert_allclose(out[0], expected, atol=1e-6 * expected.max(), rtol=1e-4)
+
+
 @pytest.mark.parametrize(("count", "threads"), [(0, 2), (1, 4), (7, 1), (7, 2), (3, 8)])
 def test_each_number_is_worked_on_once(count, threads):
     done, who = [], set()
