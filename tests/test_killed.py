@@ -74,12 +74,13 @@ def networks(folder, count, **sizes):
 
 
 def training(folder):
+    from deeporch.features.augment import SpecAugment
     from deeporch.mixtures.mixtures import Mixtures
     from deeporch.training.loop import fit
 
     [(network, notes)] = networks(folder, 1, hidden=32, channels=(4, 8), last=8)
     sets = [Mixtures(notes, network.classes, n=2, size=n, seed=n, samples=network.features.samples) for n in (30, 20)]
-    fit(network, *sets, folder=folder / "state", epochs=8, batch_size=10, device="cpu")
+    fit(network, *sets, folder=folder / "state", augment=SpecAugment(), epochs=8, batch_size=10, device="cpu")
 
 
 def checkpoint(folder):

@@ -108,6 +108,19 @@ def test_colour_multiplies_each_notes_bins(own_cache, some, classes):
     torch.testing.assert_close(features.mix(mixtures, range(4)), sum(alone), rtol=1e-4, atol=1e-6)
 
 
+def test_notes_one_by_one_equal_all_at_once(own_cache, some, classes):
+    """Moved, drawn out and exchanged notes: the way through the cache against the way of GPUs, which colours take."""
+    features, same = ConstantQ(), torch.ones(4, 2, 216)
+    mixtures = do.Mixtures(some, classes, n=2, size=20, gain_db=(-6, 0))
+    moved = torch.tensor([[3, -2], [0, 5], [-7, 0], [-1, -1]])
+    stretch = torch.tensor([[1.0, 0.5], [2.0, 1.0], [1.5, 0.7], [1.0, 1.0]])
+    rows = (mixtures.indices[:4].long() + 1) % len(some)
+    for options in ({"moved": moved}, {"stretch": stretch}, {"moved": moved, "stretch": stretch, "rows": rows}):
+        expected = features.mix(mixtures, range(4), colour=same, **options)
+        torch.testing.assert_close(features.mix(mixtures, range(4), **options), expected, rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(expected, features.mix(mixtures, range(4)), atol=1e-3)
+
+
 def test_short_audio_is_padded_silence_is_zero_and_wrong_shapes_are_named():
     features = ConstantQ()
     tone = torch.sin(2 * torch.pi * 440 * torch.arange(20_000) / 44_100)
@@ -121,6 +134,9 @@ def test_short_audio_is_padded_silence_is_zero_and_wrong_shapes_are_named():
         ConstantQ(bins_per_octave=20)
     with pytest.raises(ValueError, match="multiple of 256 for 9 octaves, but is 100"):
         ConstantQ(hop=100)
+    for wrong in ({"floor_db": 0}, {"frames": 0}):
+        with pytest.raises(ValueError, match="floor_db must be below 0 and frames ≥ 1, but are"):
+            ConstantQ(**wrong)
 
 
 def test_the_cache_is_made_once_and_read_back(own_cache, tiny_library, monkeypatch):
