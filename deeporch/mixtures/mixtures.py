@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -291,11 +291,6 @@ class Mixtures:
 
     def _sounding(self, i: int) -> torch.Tensor:
         return self.indices[i].long() if self.present is None else self.indices[i][self.present[i]].long()
-
-    def loader(self, batch_size: int, *, device: str | torch.device = "cpu") -> Iterator:
-        """Yield (indices, audio, target) batch by batch, in order."""
-        for which in torch.arange(len(self)).split(batch_size):
-            yield (which, *self.batch(which, device=device))
 
     def save(self, path: str | Path, i: int = 0) -> Path:
         """Write mixture `i` as a 16-bit WAV, scaled down only if it would clip, and its labels beside it as JSON.

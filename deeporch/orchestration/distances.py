@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,16 @@ import torch
 
 from ..util.audio import read_sound
 from ..util.checks import check_choice
+from ..util.compiled import librosa
 from .spectra import EDGES, Bands, Resolutions, Spectrum
 
 SAMPLE_RATE = 44_100
 FLOOR, DEEP = 1e-6, 1e-8  # of decibel distances: −60 dB below the loudest band; of `combined` −80
 TINY = 1e-20
 DEFAULT = "combined"
-LEVEL = 20.0  # decibels that count as much in `combined` as two spectra which have nothing in common
-LIMIT, BEYOND = 0.95, 4.0  # of the best single note's level difference; how many times more it counts beyond that
+ASPECTS = (20.0, 200.0, 12.0, 30.0)  # of level and cepstrum (dB), centroid (semitones), flatness (dB): as much as one
+CLOSE = 0.5  # semitones by which centroids may differ
+LIMIT, BEYOND = 0.8, 4.0  # of the nearest single note's differences; how many times more they count beyond that
 GROUP = 12  # bands of a third of an octave, in `partials`
 NEAR = 2  # so many groups to each side are what a band stands out from
 
@@ -39,7 +41,7 @@ class Distance:
     about: str = ""
     rough: Sequence[tuple[int, Compare]] = ()
     represent: Callable[[torch.Tensor], torch.Tensor] | None = None
-    level: Compare | None = None  # the part of it that `limited` limits
+    aspects: Compare | None = None  # [..., aspects]: what `limited` limits; of the first the least is the nearest
 
     def __call__(self, target: torch.Tensor, sounds: torch.Tensor) -> torch.Tensor:
         """Return the distance of sounds [batch, samples] from a target [samples], at 44.1 kHz, as float32 [batch]."""
@@ -50,11 +52,11 @@ class Distance:
         return self.compare(target[0], sounds)
 
     def limited(self, target: torch.Tensor, singles: Sequence[torch.Tensor]) -> Distance:
-        """Return the distance that grows faster where a sound's level differs as much as the best single note's."""
-        if self.level is None:
+        """Return the distance that grows faster where a sound differs as much as the nearest of the single notes."""
+        if self.aspects is None:
             return self
-        nearest = min(float(self.level(target, part).min()) for part in singles)
-        return replace(self, compare=partial(self.compare, limit=LIMIT * nearest))
+        apart = torch.cat([self.aspects(target, part) for part in singles])
+        return replace(self, compare=partial(self.compare, limit=LIMIT * apart[apart[:, 0].argmin()]))
 
     def seen(self, views: torch.Tensor) -> torch.Tensor:
         """Return what `compare` takes of views [candidates, ...]."""
@@ -151,70 +153,74 @@ def roughly(compare: Compare) -> tuple[tuple[int, Compare], ...]:
     return (16, compare), (4, compare)
 
 
-def first_second_level(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> torch.Tensor:
-    """Return the mean difference of the levels of mel bands over the first second, in dB, of `combined`'s views."""
-    target, sounds = (x[..., :1, bands:] for x in (target, sounds))
-    return level_difference(target, sounds, DEEP)
+def first_second(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> torch.Tensor:
+    """Return how far sounds of `combined`'s views are in the first second, as shares of `ASPECTS`: [..., 4].
+
+    The mean difference of the mel bands' levels, the distance of their first 19 cepstral coefficients, and how far
+    their centroids and their flatnesses are.
+    """
+    target, sounds = (x[..., 0, bands:] for x in (target, sounds))
+    hertz, width, basis = (x.to(target.device) for x in _scale(target.shape[-1]))
+    tops = [x.amax(-1, keepdim=True).clamp(min=TINY) for x in (target, sounds)]
+    target, sounds = (x / top for x, top in zip((target, sounds), tops, strict=True))
+    levels, others = (x.clamp(min=DEEP).log10().mul(10) for x in (target, sounds))
+    difference = others - levels
+    powers = [(x @ width).clamp(min=TINY) for x in (target, sounds)]
+    centroids = [(x @ (width * hertz) / power) for x, power in zip((target, sounds), powers, strict=True)]
+    flatness = (difference @ width / width.sum() - 10 * (powers[1] / powers[0]).log10()).abs()
+    brightness = (12 * (centroids[1].clamp(min=1) / centroids[0].clamp(min=1)).log2()).abs()
+    parts = difference.abs().mean(-1), (difference @ basis).norm(dim=-1), (brightness - CLOSE).clamp(min=0), flatness
+    return torch.stack([part / scale for part, scale in zip(parts, ASPECTS, strict=True)], -1)
+
+
+@lru_cache
+def _scale(bands: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the middle and the width of mel bands (or of averages of some) in Hz, and the basis of their cepstrum."""
+    edges = torch.from_numpy(librosa.mel_frequencies(_MEL.count + 2, fmin=0, fmax=SAMPLE_RATE / 2)).float()
+    means = [average(x[None, None], -(-_MEL.count // bands))[0, 0] for x in (edges[1:-1], edges[2:] - edges[:-2])]
+    angles = math.pi * (torch.arange(bands)[:, None] + 0.5) * torch.arange(1, 20) / bands
+    return means[0], means[1], math.sqrt(2 / bands) * angles.cos()
 
 
 def combined(
-    target: torch.Tensor, sounds: torch.Tensor, *, bands: int, group: int = GROUP, limit: float = math.inf
+    target: torch.Tensor,
+    sounds: torch.Tensor,
+    *,
+    bands: int,
+    group: int = GROUP,
+    limit: float | torch.Tensor = math.inf,
 ) -> torch.Tensor:
-    """Return partials + loudness + level of views of `partials_and_colour`, of which the first `bands` are fine ones.
+    """Return partials + (loudness + level) / 2 of views of `partials_and_colour`; the first `bands` are fine ones.
 
     partials: the angle between what stands out of the fine bands. loudness: the angle between the fourth roots of the
-    mel bands' energies. level: `first_second_level` / 20 dB, where what is beyond the limit (in dB) counts five times.
+    mel bands' energies. level: the first of `first_second`. All four of these count four times more beyond the limit.
     """
     (fine, colour), (fines, colours) = (x.tensor_split((bands,), -1) for x in (target, sounds))
     loudness = angle(*(relief(x, group=1, roots=2, around=False) for x in (colour, colours)))
-    level = first_second_level(target, sounds, bands=bands)
-    level = level + BEYOND * (level - limit).clamp(min=0)
-    return partials(fine, fines, group=group) + loudness + level / LEVEL
+    apart = first_second(target, sounds, bands=bands)
+    beyond = (apart - limit).clamp(min=0).sum(-1)
+    return partials(fine, fines, group=group) + (loudness + apart[..., 0]) / 2 + BEYOND * beyond
 
 
 _EXCESS, _MISSING = partial(asymmetric, missing=0.5, excess=10.0), partial(asymmetric, missing=10.0, excess=0.5)
 _LOG, _MEL = Bands(), Bands("mel", n_fft=2048, hop=1024)
 _BOTH, _WIDE = Resolutions((_LOG, _MEL)), _LOG.filters.shape[0]
-DISTANCES: dict[str, Distance] = {
-    each.name: each
-    for each in (
-        Distance(
-            DEFAULT,
-            _BOTH,
-            partial(combined, bands=_WIDE),
-            partials_and_colour,
-            0.01,
-            "what stands out, loudness and level (default)",
-            (
-                (GROUP, partial(combined, bands=_WIDE // GROUP, group=1)),
-                (4, partial(combined, bands=_WIDE // 4, group=GROUP // 4)),
-            ),
-            level=partial(first_second_level, bands=_WIDE),
-        ),
-        Distance(
-            "partials",
-            _LOG,
-            partials,
-            attack_and_rest,
-            0.01,
-            "what stands out of the spectrum",
-            ((GROUP, partial(partials, group=1)), (4, partial(partials, group=GROUP // 4))),
-        ),
-        Distance("asymmetric_excess", Spectrum(), _EXCESS, about="the follow-up's", rough=roughly(_EXCESS)),
-        Distance("asymmetric_missing", Spectrum(), _MISSING, about="Orchidea's", rough=roughly(_MISSING)),
-        Distance("cosine", Spectrum(), cosine, about="angle between magnitude spectra", rough=roughly(cosine)),
-        Distance(
-            "log_spectral",
-            _LOG,
-            log_spectral,
-            whole,
-            about="RMS difference in dB, 36 bands an octave",
-            rough=roughly(log_spectral),
-        ),
-        Distance("mel", _MEL, level_difference, whole, about="mean difference in dB, 128 mel bands"),
-        Distance("framewise", _MEL, framewise, about="the same, slot by slot in time", rough=roughly(framewise)),
-    )
-}
+_PARTIALS = tuple((n, partial(partials, group=GROUP // n)) for n in (GROUP, 4))
+_COMBINED = tuple((n, partial(combined, bands=_WIDE // n, group=GROUP // n)) for n in (GROUP, 4))
+_ALL = (
+    Distance(
+        DEFAULT, _BOTH, partial(combined, bands=_WIDE), partials_and_colour, 0.01,
+        "what stands out, loudness and level (default)", _COMBINED, aspects=partial(first_second, bands=_WIDE),
+    ),
+    Distance("partials", _LOG, partials, attack_and_rest, 0.01, "what stands out of the spectrum", _PARTIALS),
+    Distance("asymmetric_excess", Spectrum(), _EXCESS, about="the follow-up's", rough=roughly(_EXCESS)),
+    Distance("asymmetric_missing", Spectrum(), _MISSING, about="Orchidea's", rough=roughly(_MISSING)),
+    Distance("cosine", Spectrum(), cosine, about="angle between magnitude spectra", rough=roughly(cosine)),
+    Distance("log_spectral", _LOG, log_spectral, whole, 0.0, "RMS of 36 bands an octave, in dB", roughly(log_spectral)),
+    Distance("mel", _MEL, level_difference, whole, about="mean difference in dB, 128 mel bands"),
+    Distance("framewise", _MEL, framewise, about="the same, slot by slot in time", rough=roughly(framewise)),
+)  # fmt: skip
+DISTANCES: dict[str, Distance] = {each.name: each for each in _ALL}
 
 
 def get_distance(name: str | Distance) -> Distance:

@@ -417,14 +417,6 @@ def test_targets_are_multi_hot(notes, classes):
         assert mixtures.labels(i) == [classes.names[c] for c in classes.of_note[row].tolist()]
 
 
-def test_loader_walks_through_the_set_in_order(notes, classes):
-    mixtures = Mixtures(notes, classes, n=2, size=10, samples=2048)
-    parts = list(mixtures.loader(4))
-    assert [which.tolist() for which, _, _ in parts] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    torch.testing.assert_close(torch.cat([audio for _, audio, _ in parts]), mixtures.batch(range(10))[0])
-    assert torch.equal(torch.cat([target for _, _, target in parts]), mixtures.targets())
-
-
 def test_save_writes_audio_and_labels(notes, classes, tmp_path):
     mixtures = Mixtures(notes, classes, n=3, size=5, gain_db=(-6, 0), onset=0.1, samples=20_000)
     path = mixtures.save(tmp_path / "new" / "mix", 2)
