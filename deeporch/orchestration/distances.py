@@ -21,7 +21,8 @@ FLOOR, DEEP = 1e-6, 1e-8  # of decibel distances: −60 dB below the loudest ban
 TINY = 1e-20
 DEFAULT = "combined"
 ASPECTS = (20.0, 200.0, 12.0, 30.0)  # of level and cepstrum (dB), centroid (semitones), flatness (dB): as much as one
-CLOSE = 0.5  # semitones by which centroids may differ
+SAME = (5.5, 45.0, 3.0, 2.5)  # so far apart, or less, are the same notes in two recordings, three times of four
+RUMBLE = 60.0  # Hz below which centroid and flatness take no account of anything
 LIMIT, BEYOND = 0.8, 4.0  # of the nearest single note's differences; how many times more they count beyond that
 GROUP = 12  # bands of a third of an octave, in `partials`
 NEAR = 2  # so many groups to each side are what a band stands out from
@@ -56,7 +57,9 @@ class Distance:
         if self.aspects is None:
             return self
         apart = torch.cat([self.aspects(target, part) for part in singles])
-        return replace(self, compare=partial(self.compare, limit=LIMIT * apart[apart[:, 0].argmin()]))
+        same = (torch.tensor(SAME) / torch.tensor(ASPECTS)).to(apart.device)
+        limit = torch.maximum(LIMIT * apart[apart[:, 0].argmin()], same)
+        return replace(self, compare=partial(self.compare, limit=limit))
 
     def seen(self, views: torch.Tensor) -> torch.Tensor:
         """Return what `compare` takes of views [candidates, ...]."""
@@ -169,7 +172,7 @@ def first_second(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> t
     centroids = [(x @ (width * hertz) / power) for x, power in zip((target, sounds), powers, strict=True)]
     flatness = (difference @ width / width.sum() - 10 * (powers[1] / powers[0]).log10()).abs()
     brightness = (12 * (centroids[1].clamp(min=1) / centroids[0].clamp(min=1)).log2()).abs()
-    parts = difference.abs().mean(-1), (difference @ basis).norm(dim=-1), (brightness - CLOSE).clamp(min=0), flatness
+    parts = difference.abs().mean(-1), (difference @ basis).norm(dim=-1), brightness, flatness
     return torch.stack([part / scale for part, scale in zip(parts, ASPECTS, strict=True)], -1)
 
 
@@ -177,7 +180,8 @@ def first_second(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> t
 def _scale(bands: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the middle and the width of mel bands (or of averages of some) in Hz, and the basis of their cepstrum."""
     edges = torch.from_numpy(librosa.mel_frequencies(_MEL.count + 2, fmin=0, fmax=SAMPLE_RATE / 2)).float()
-    means = [average(x[None, None], -(-_MEL.count // bands))[0, 0] for x in (edges[1:-1], edges[2:] - edges[:-2])]
+    width = (edges[2:] - edges[:-2]) * (edges[1:-1] > RUMBLE)
+    means = [average(x[None, None], -(-_MEL.count // bands))[0, 0] for x in (edges[1:-1], width)]
     angles = math.pi * (torch.arange(bands)[:, None] + 0.5) * torch.arange(1, 20) / bands
     return means[0], means[1], math.sqrt(2 / bands) * angles.cos()
 

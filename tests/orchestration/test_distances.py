@@ -167,7 +167,7 @@ def test_the_default_is_partials_loudness_and_level(sounds, seconds):
 def slow_aspects(target, sound):
     """Level, cepstrum, centroid and flatness of mel bands' energies, as shares of what counts as much."""
     hertz = librosa.mel_frequencies(130, fmin=0, fmax=RATE / 2)
-    width = hertz[2:] - hertz[:-2]
+    width = (hertz[2:] - hertz[:-2]) * (hertz[1:-1] > 60)
     decibels = [slow_decibels(x, -80) for x in (target, sound)]
     cepstra = [scipy.fft.dct(x, norm="ortho")[1:20] for x in decibels]
     centroids = [12 * np.log2(np.average(hertz[1:-1], weights=x * width)) for x in (target, sound)]
@@ -178,7 +178,7 @@ def slow_aspects(target, sound):
     return np.array([
         np.abs(decibels[0] - decibels[1]).mean() / 20,
         np.linalg.norm(cepstra[0] - cepstra[1]) / 200,
-        max(0, abs(centroids[0] - centroids[1]) - 0.5) / 12,
+        abs(centroids[0] - centroids[1]) / 12,
         abs(flatness[0] - flatness[1]) / 30,
     ])  # fmt: skip
 
@@ -190,7 +190,7 @@ def test_what_differs_as_much_as_from_single_notes_counts_four_times_more(sounds
     target, *others = (measure.view(energy) for energy in energies)
     bands = [energy[0, :6, -128:].sum(0).double().numpy() for energy in energies]  # of mel, over the first second
     apart = np.stack([slow_aspects(bands[0], other) for other in bands[1:]])
-    limit = 0.8 * apart[apart[:, 0].argmin()]
+    limit = np.maximum(0.8 * apart[apart[:, 0].argmin()], np.array([5.5, 45, 3, 2.5]) / [20, 200, 12, 30])
     limited = measure.limited(target[0], others)
     for other, one in zip(others, apart, strict=True):
         plain, more = (float(each.compare(target[0], other)[0]) for each in (measure, limited))
