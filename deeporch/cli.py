@@ -137,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _train_options(add: Callable) -> None:
-    add("--libraries", nargs="+", metavar="LABEL=SOURCE:ROOT", help="several: one network for all of them")
+    add("--libraries", nargs="+", metavar="LABEL[:WEIGHT]=SOURCE:ROOT", help="several: one network for all of them")
     add("--leave-out", nargs="+", default=(), metavar="LABEL", help="of --libraries: only to test on")
     add("--library", default="default", help="soundfont, philharmonia, … (default: $DEEPORCH_LIBRARY, or soundfont)")
     add("--root", help="folder of its recordings")

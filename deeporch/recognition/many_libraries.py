@@ -128,6 +128,10 @@ class Bank:
         instrument = [*classes.instrument_of_class.tolist(), len(classes.instruments)]  # the last: of no class
         for number, library in enumerate(libraries):
             middle, class_of = float(library.table["peak"].median()), classes.match(library).tolist()
+            tuned = [
+                -tuning(library.sound(note).numpy(), row.midi, library.sample_rate) if row.midi >= A0 else 0.0
+                for note, row in enumerate(library.table.itertuples())
+            ]
             for version in range(changes.versions):
                 for note, row in enumerate(library.table.itertuples()):
                     if not A0 <= row.midi < A0 + PITCHES:
@@ -137,7 +141,7 @@ class Bank:
                         "instrument": instrument[class_of[note]],
                         "class": class_of[note] if class_of[note] >= 0 else len(classes) + row.midi - A0,
                         "peak": row.peak / middle,
-                        "cents": float(np.clip(random.normal(0, changes.detune), -50, 50)) if version else 0.0,
+                        "cents": tuned[note] + float(np.clip(random.normal(0, changes.detune), -50, 50)) * (version > 0),
                         "frames": -(-round(row.seconds * library.sample_rate) // features.hop),
                     })  # fmt: skip
         self.table = pd.DataFrame(rows)
@@ -153,6 +157,18 @@ class Bank:
             power = frames.square().sum(-1).mean(1, keepdim=True)
             widest = torch.nn.functional.max_pool1d(power, 5, 1, 2)[:, 0]
             self.envelope[part] = (10 * torch.log10(widest + 1e-6)).numpy()
+
+
+def tuning(sound: np.ndarray, midi: int, rate: int) -> float:
+    """Return by how many cents a note's first partials are sharp of its name, -60 to 60; 0 within 10."""
+    part = sound[round(0.1 * rate) :][: rate // 2] if len(sound) > 0.3 * rate else sound
+    spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part)), 4 * rate)) ** 0.5
+    cents = np.arange(-60, 61, 2)
+    first = 440 * 2 ** ((midi - 69 + cents / 100) / 12)
+    partials = np.arange(1, 9)[:, None] * first
+    found = spectrum[np.round(4 * partials[partials[:, -1] < 0.45 * rate]).astype(int)].sum(0)
+    sharp = float(cents[found.argmax()]) if found.any() else 0.0
+    return sharp if abs(sharp) > 10 else 0.0
 
 
 def fill(sound: np.ndarray, cents: float, samples: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from ..results import ROOT, Results, published_value
 from ..training.loop import History, fit
 from ..training.parallel import first
 from ..training.prediction import evaluate
-from ..util.checks import check_choice
+from ..util.checks import check_choice, check_range
 from ..util.environment import describe_device, pick_device
 from .audit import WITHOUT, suspects
 from .calibration import Calibration, calibrate, expected_calibration_error, score_open
@@ -225,10 +225,12 @@ def _train_on_one(options: argparse.Namespace) -> Trained:
 
 def _train_on_many(options: argparse.Namespace) -> Trained:
     """Train an OpenPitchNet on mixtures across libraries; those that were left out are for its calibration."""
-    libraries = {text.partition("=")[0]: _load(text) for text in options.libraries}
+    written = [text.partition("=")[0].partition(":") for text in options.libraries]
+    libraries = {label: _load(text) for (label, *_), text in zip(written, options.libraries, strict=True)}
     for label in options.leave_out:
         check_choice(label, libraries, "library")
     used = {label: library for label, library in libraries.items() if label not in options.leave_out}
+    weights = {label: _weight(label, weight) for label, _, weight in written}
     classes, features = named_classes(list(used.values())), ConstantQ(hop=2048, frames=32)
     sizes = parse_numbers(options.network, OpenPitchNetConfig, "size of an OpenPitchNet")
     model = build("open_pitchnet", classes, features=features, seed=options.seed, **sizes)
@@ -236,7 +238,7 @@ def _train_on_many(options: argparse.Namespace) -> Trained:
         inherit(model, load_checkpoint(find_checkpoint(options.start)))
     changes = Changes(features, **parse_numbers(options.recolour, Changes, "change of training notes"))
     bank = Bank(list(used.values()), classes, changes)
-    mixtures = LibraryMixtures(bank, changes, size=EPOCH, seed=options.seed)
+    mixtures = LibraryMixtures(bank, changes, size=EPOCH, weights=[weights[one] for one in used], seed=options.seed)
     length = {"epochs": options.epochs or LIMIT, "time_limit": None if options.epochs else 60 * options.minutes}
     history = fit(
         model, mixtures.epoch, folder=options.folder, features=changes, seed=options.seed, device=options.device,
@@ -253,13 +255,21 @@ def _train_on_many(options: argparse.Namespace) -> Trained:
     return model, card, [(one, torch.nonzero(classes.on(one).of_note >= 0).flatten()) for one in unseen]
 
 
+def _weight(label: str, text: str) -> float:
+    try:
+        return check_range(float(text or 1), 0.01, 100, f"The weight of {label}")
+    except ValueError:
+        raise ValueError(f"The weight of {label} is a number from 0.01 to 100, but {text!r} was given.") from None
+
+
 def _about(options: argparse.Namespace, mixtures: int, seconds: float, device: str) -> dict:
     return {"command": options.command_line, "mixtures": mixtures, "seconds": round(seconds), "device": device}
 
 
 def _load(text: str) -> NoteLibrary:
-    """Return the library that is written as LABEL=SOURCE:ROOT."""
+    """Return the library that is written as LABEL[:WEIGHT]=SOURCE:ROOT."""
     label, _, where = text.partition("=")
+    label = label.partition(":")[0]
     source, _, root = where.partition(":")
     filters = {"philharmonia": {"pitches": "sounding"}, "soundfont": {"others": True}}.get(source or label, {})
     return load_library(source or label, root=root or None, **filters)

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tones import harmonic_tone
 
 import deeporch as do
 from deeporch.features.cached import CachedFeatures
 from deeporch.features.constantq import ConstantQ
 from deeporch.models.checkpoints import load_checkpoint
 from deeporch.models.pitchnet import A0
-from deeporch.recognition.many_libraries import PEAK, Bank, Changes, LibraryMixtures, fill, mix, named_classes
+from deeporch.recognition.many_libraries import PEAK, Bank, Changes, LibraryMixtures, fill, mix, named_classes, tuning
 from deeporch.recognition.train import calibrate_on
 from deeporch.training.loop import fit
 
@@ -48,6 +49,22 @@ def test_the_bank_has_every_note_as_it_is_and_detuned(bank, libraries):
     frames = torch.from_numpy(bank.frames[:1].view(np.float16).astype(np.float32))
     wanted = FEATURES(note.audio[:1, : FEATURES.samples].float())
     assert torch.allclose(FEATURES.decibels(frames), wanted, atol=5e-3)
+
+
+@pytest.mark.parametrize(("cents", "found"), [(30, 30), (-42, -42), (0, 0), (6, 0)])
+def test_how_sharp_a_recording_is_and_that_little_is_left_as_it_is(cents, found):
+    sound = harmonic_tone(62, [0.4, 1, 0.3, 0.5], 0.8, 0.5)
+    moved = fill(sound, cents, len(sound))
+    assert tuning(moved, 62, 44_100) == pytest.approx(found, abs=2)
+    assert tuning(np.zeros(20_000), 62, 44_100) == 0
+
+
+def test_flat_recordings_are_put_in_tune(libraries):
+    one = libraries[0].select(instruments=["Fl"], pitch_range=("C4", "C#4"))
+    flat = [fill(one.sound(i).numpy(), -40, len(one.sound(i))) / PEAK for i in range(2)]
+    flat = do.NoteLibrary.from_audio(one.table[["instrument", "pitch", "dynamic"]], flat, name="flat")
+    table = Bank([flat], named_classes([flat]), replace(NOTHING, versions=2, detune=0)).table
+    assert table["cents"].tolist() == pytest.approx([40] * 4, abs=10)
 
 
 def test_a_detuned_note_is_higher_by_its_cents():

@@ -104,7 +104,16 @@ def test_several_libraries_are_trained_on_and_one_that_was_left_out_calibrates(
     monkeypatch.setattr(train, "EPOCH", 256)
     path = tmp_path / "many.safetensors"
     sizes = "channels=4,hidden=6,width=8,blocks=1"
-    command = ["train", "--libraries", "one=soundfont", "two=sol:somewhere", "--leave-out", "two", "--minutes", "0.02"]
+    command = [
+        "train",
+        "--libraries",
+        "one:2.5=soundfont",
+        "two=sol:somewhere",
+        "--leave-out",
+        "two",
+        "--minutes",
+        "0.02",
+    ]
     command += ["--recolour", "versions=1", "--network", sizes, "--folder", str(tmp_path), "--checkpoint", str(path)]
     assert cli.main(command) == 0
     assert "instrument_calibration_error" in capsys.readouterr().out
@@ -121,6 +130,8 @@ def test_several_libraries_are_trained_on_and_one_that_was_left_out_calibrates(
     assert json.loads(path.with_suffix(".json").read_text())["training"]["mixtures"] == card["training"]["mixtures"]
     assert cli.main(["train", "--libraries", "one=soundfont", "--leave-out", "three"]) == 2
     assert "Unknown library 'three'" in capsys.readouterr().err
+    assert cli.main(["train", "--libraries", "one:heavy=soundfont"]) == 2
+    assert "The weight of one is a number from 0.01 to 100, but 'heavy' was given." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["soundfont", "philharmonia"])
