@@ -19,14 +19,9 @@ class CachedFeatures:
     """
 
     def __init__(
-        self,
-        mixtures: Mixtures,
-        features: Mel,
-        *,
-        device: str | torch.device = "cpu",
-        limit_gb: float | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
+        self, mixtures: Mixtures, features: Mel, *, device: str | torch.device = "cpu",
+        limit_gb: float | None = None, dtype: torch.dtype = torch.float32,
+    ) -> None:  # fmt: skip
         self.mixtures, self.features, self.device = mixtures, features, torch.device(device)
         self.class_indices = mixtures.class_indices().to(self.device)
         gigabytes = len(mixtures) * dtype.itemsize * torch.Size(features.shape).numel() / 1e9

@@ -32,15 +32,9 @@ class Split:
 
 
 def split(
-    notes: NoteLibrary,
-    classes: Classes,
-    *,
-    by: str = "mixture",
-    test: float = 0.2,
-    valid: float = 0.0,
-    folds: Sequence[int] = (0,),
-    seed: int = 0,
-) -> Split:
+    notes: NoteLibrary, classes: Classes, *, by: str = "mixture", test: float = 0.2, valid: float = 0.0,
+    folds: Sequence[int] = (0,), seed: int = 0,
+) -> Split:  # fmt: skip
     """Split a library's recordings into training, validation and test pools.
 
     Parameters

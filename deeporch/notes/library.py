@@ -172,16 +172,9 @@ class NoteLibrary:
     """
 
     def __init__(
-        self,
-        table: pd.DataFrame,
-        audio: torch.Tensor,
-        *,
-        name: str,
-        key: str,
-        skipped: pd.DataFrame | None = None,
-        sample_rate: int = SAMPLE_RATE,
-        rows: np.ndarray | None = None,
-    ) -> None:
+        self, table: pd.DataFrame, audio: torch.Tensor, *, name: str, key: str, skipped: pd.DataFrame | None = None,
+        sample_rate: int = SAMPLE_RATE, rows: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         self.table = table.reset_index(drop=True)
         self.name = name
         self.key = key

@@ -187,13 +187,9 @@ def _scale(bands: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def combined(
-    target: torch.Tensor,
-    sounds: torch.Tensor,
-    *,
-    bands: int,
-    group: int = GROUP,
+    target: torch.Tensor, sounds: torch.Tensor, *, bands: int, group: int = GROUP,
     limit: float | torch.Tensor = math.inf,
-) -> torch.Tensor:
+) -> torch.Tensor:  # fmt: skip
     """Return partials + (loudness + level) / 2 of views of `partials_and_colour`; the first `bands` are fine ones.
 
     partials: the angle between what stands out of the fine bands. loudness: the angle between the fourth roots of the

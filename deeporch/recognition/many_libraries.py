@@ -141,7 +141,7 @@ class Bank:
                         "instrument": instrument[class_of[note]],
                         "class": class_of[note] if class_of[note] >= 0 else len(classes) + row.midi - A0,
                         "peak": row.peak / middle,
-                        "cents": tuned[note] + float(np.clip(random.normal(0, changes.detune), -50, 50)) * (version > 0),
+                        "cents": tuned[note] + (version > 0) * np.clip(random.normal(0, changes.detune), -50, 50),
                         "frames": -(-round(row.seconds * library.sample_rate) // features.hop),
                     })  # fmt: skip
         self.table = pd.DataFrame(rows)
@@ -247,15 +247,9 @@ def named_classes(libraries: Sequence[NoteLibrary]) -> Classes:
 
 @numba.njit(fastmath=True, cache=True)
 def mix(
-    frames: np.ndarray,
-    halves: np.ndarray,
-    rows: np.ndarray,
-    place: np.ndarray,
-    gain: np.ndarray,
-    late: np.ndarray,
-    which: np.ndarray,
-    out: np.ndarray,
-) -> None:
+    frames: np.ndarray, halves: np.ndarray, rows: np.ndarray, place: np.ndarray, gain: np.ndarray, late: np.ndarray,
+    which: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
     """Add notes' frames, each bin times its gain, to the mixtures that they belong to."""
     for k in range(len(rows)):
         note, mixture = frames[rows[k]], out[which[k]]

@@ -100,14 +100,9 @@ def _joined(before: list[dict], history: History) -> History:
 
 
 def make_tests(
-    notes: NoteLibrary,
-    pools: Split,
-    *,
-    other: NoteLibrary | None = None,
-    size: int = 1000,
-    seed: int = 1,
+    notes: NoteLibrary, pools: Split, *, other: NoteLibrary | None = None, size: int = 1000, seed: int = 1,
     audited: bool = False,
-) -> dict[str, list[Mixtures]]:
+) -> dict[str, list[Mixtures]]:  # fmt: skip
     """Return the test sets, N = 2, 3, 5 and 10, by name."""
     classes = Classes(notes)
     found = {"mixture": (notes, classes, pools.train)}

@@ -16,13 +16,9 @@ from ..util.environment import pick_device
 
 @torch.inference_mode()
 def predict_all(
-    model: nn.Module,
-    data: CachedFeatures,
-    *,
-    batch_size: int = 128,
-    amp: bool = False,
+    model: nn.Module, data: CachedFeatures, *, batch_size: int = 128, amp: bool = False,
     which: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Return logits and targets of a mixture set, or of `which` of it, [mixtures, classes] each, where `data` is."""
     model.eval()
     logits, targets = [], []

@@ -27,13 +27,9 @@ class Budget:
     """How many comparisons a search may make, for how long, and who watches it; the clock starts with the first one."""
 
     def __init__(
-        self,
-        evaluations: int | None = None,
-        seconds: float | None = None,
-        *,
-        stop: Callable[[], bool] | None = None,
-        progress: Progress | None = None,
-    ) -> None:
+        self, evaluations: int | None = None, seconds: float | None = None, *,
+        stop: Callable[[], bool] | None = None, progress: Progress | None = None,
+    ) -> None:  # fmt: skip
         self.limit, self.seconds, self.stop, self.progress = evaluations, seconds, stop, progress
         self.spent, self.share = 0, 1.0  # of the budget that may be spent for now
         self._part = 0.0  # of the next evaluation
