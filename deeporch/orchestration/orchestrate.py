@@ -170,10 +170,13 @@ def orchestrate(
     limits = {"note_cost": note_cost, "weights": factors, "fewest": min_notes, "most": max_notes, "device": compared_on}
     options = {"pitch_range": pitch_range, "pitches": pitches, "dynamics": dynamics, "techniques": techniques}
     problems: list[SearchProblem] = []
+    plain = replace(measure, aspects=None)
     for span in progress_of(spans, desc="segments", leave=False):
         part = sound[round(span.begin * notes.sample_rate) : round(span.end * notes.sample_rate)]
         partials, _ = find_partials(part, notes.sample_rate, threshold=partial_filter or CLEAR)
-        alike = [p for p in problems if abs(p.seconds - span.seconds) < 1e-3 and not retune and not partial_filter]
+        weighed = plain if len(partials) == 1 else measure  # no orchestra has the colour of a lone partial
+        alike = [p for p in problems if abs(p.seconds - span.seconds) < 1e-3 and p.measure is weighed]
+        alike = [] if retune or partial_filter else alike
         if alike:
             problem = alike[0].aimed(part)
         else:
@@ -181,7 +184,7 @@ def orchestrate(
             choices, must_play = fix(notes, players, candidates(notes, players, filters), fixed)
             cents = cents_off(notes.table["midi"].to_numpy(), partials) if retune else None
             problem = SearchProblem(
-                part, notes, choices, measure, span.seconds, cents=cents, must_play=frozenset(must_play), **limits
+                part, notes, choices, weighed, span.seconds, cents=cents, must_play=frozenset(must_play), **limits
             )  # fmt: skip
             problem.check()
             problem.prepared()
