@@ -38,13 +38,15 @@ setup: $(DONE) ## Make .venv and install everything in it (once, a few minutes)
 run: $(DONE) ## Run the notebooks without a browser; results go to runs/
 	@$(CLI) run --profile $(PROFILE) $(NOTEBOOKS) $(ARGS)
 
+# The browser waits more than it works, so that its tests run beside the others; what they print comes last.
 test: $(DONE) lint ## Check everything: style, modules, every notebook from top to bottom, widgets in a browser
-	@status=0; \
+	@status=0; log=$$(mktemp); \
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/browser --durations=5 >"$$log" 2>&1 & browser=$$!; \
+	trap 'kill $$browser; exit 130' INT TERM; \
 	OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks --ignore=tests/browser --numprocesses=auto --maxprocesses=4 \
 	    --dist=loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=10 \
 	    $(ARGS) || status=$$?; \
-	$(PY) -m pytest tests/browser --durations=5 || status=$$?; \
-	exit $$status
+	wait $$browser || status=$$?; cat "$$log"; rm "$$log"; exit $$status
 
 # What is run there changes nothing that git tracks: it is a copy. What is new is added, and what git knows as an older
 # version is replaced; what was changed there stays. .jupyter says that nobody is asked about Jupyter's news, and that
