@@ -149,7 +149,7 @@ def _answers(
     found, device = defaultdict(list), next(model.eval().parameters()).device
     for number, (notes, pool) in enumerate(sets):
         pool = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))].chunk(2)[half]
-        most = min(10, notes.table["instrument"].iloc[pool.tolist()].nunique())
+        most = min(10, notes.table["instrument"].iloc[pool.tolist()].nunique(), max(1, len(pool) // 8))
         count = size if most > 1 else min(size, len(pool))
         classes, own = model.classes.on(notes), seed + 2 * number + half
         mixtures = Mixtures(notes, classes, n=(1, most), size=count, seed=own, pool=pool)
@@ -172,6 +172,7 @@ def command(options: argparse.Namespace) -> int:
     """Train, score, and write what was asked for: what ``deeporch train`` does."""
     model, card, sets = (_train_on_many if options.libraries else _train_on_one)(options)
     if first() and options.checkpoint:
+        save_checkpoint(options.checkpoint, model, card=card)  # whatever becomes of the calibration
         if sets:
             fitted, card["unknown_n"] = calibrate_on(model, *sets, size=400 if options.libraries else 1000)
             card["calibration"] = fitted.pop("note").to_dict()

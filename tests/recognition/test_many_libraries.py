@@ -150,3 +150,4 @@ def test_calibration_of_the_parts_gives_their_errors(bank, libraries):
     assert 0 < fitted["note"].threshold < 1
     assert set(fitted) == {"note", "pitch", "instrument"}
     assert 0 <= errors["pitch_calibration_error"] <= 0.1  # a constant is calibrated when pitches are rare
+    assert calibrate_on(model, (libraries[0], pool[:9]), size=40)[0], "of nine notes single ones are taken"

@@ -38,7 +38,7 @@ def method_map(ax: Axes, table: pd.DataFrame) -> None:
     ax.grid(False)
     counts, seeds = sorted(set(table.groupby("measure")["target"].nunique())), table["seed"].nunique()
     of = " or ".join(map(str, counts)) + " targets" + (f" and {seeds} seeds" if seeds > 1 else "")
-    ax.set_title(f"distance / plain genetic algorithm's, mean of {of} (ours: a tenth of the evaluations)")
+    ax.set_title(f"distance / a genetic algorithm's, {of}; ours: a tenth of its evaluations")
 
 
 def budget_lines(ax: Axes, table: pd.DataFrame) -> None:
@@ -101,7 +101,7 @@ def independent_strip(ax: Axes, table: pd.DataFrame) -> None:
     ax.set(xlabel="distance from the target / the best single note's (each line a target)")
     _plain_ticks(ax.xaxis, (0.1, 0.25, 0.5, 1, 2, 4, 10))
     ax.set_yticks(range(len(names)), names)
-    ax.set_title("ours (combined) by measures of which the search knows only log-mel")
+    ax.set_title("ours (combined) by measures; the search limits the first four")
 
 
 def cost_curve(ax: Axes, table: pd.DataFrame) -> None:
