@@ -68,5 +68,6 @@ def command(names: Sequence[str]) -> int:
         print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     if not names:
         print(write_gallery())
-        print(tables.write_readme())
+        if tables.write_readme():
+            print("README.md")
     return 0
