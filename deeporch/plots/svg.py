@@ -147,7 +147,7 @@ def curves(lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, xla
         body.append(f'<circle cx="{px[-1]:.1f}" cy="{py[-1]:.1f}" r="3" fill="{colour}"/>')
         body.append(f'<text x="{px[-1] + 7:.1f}" y="{_free(py[-1] + 4, used):.1f}">{escape(name)}</text>')
     for value, y in ((low, TOP + inner), (high, TOP + 8)):
-        body.append(f'<text x="{LEFT - 6}" y="{y}" text-anchor="end">{value:.3g}</text>')
+        body.append(f'<text x="{LEFT - 6}" y="{y}" text-anchor="end">{_short(float(f"{value:.3g}"))}</text>')
     for value, x, anchor in ((first, LEFT, "start"), (last, LEFT + wide, "end")):
         body.append(f'<text x="{x}" y="{height - 18}" text-anchor="{anchor}">{_short(value)}</text>')
     body.append(f'<text x="{LEFT + wide / 2}" y="{height - 4}" text-anchor="middle">{escape(xlabel)}</text>')

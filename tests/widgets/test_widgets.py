@@ -305,6 +305,9 @@ def test_curves():
     assert [len(p.split()) for p in points] == [2, 2]
     highest = [min(float(p.split(",")[1]) for p in line.split()) for line in points]
     assert highest[1] < highest[0], "4 lies above 3"
+    fast = curves([("rate", [1, 2], [765.4, 2613.0])], xlabel="epoch", ylabel="mixtures/s")
+    assert ">765</text>" in fast
+    assert ">2,610</text>" in fast
     assert "nothing yet" in curves([], xlabel="epoch", ylabel="loss")
 
 
