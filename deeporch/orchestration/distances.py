@@ -21,7 +21,7 @@ FLOOR, DEEP = 1e-6, 1e-8  # of decibel distances: −60 dB below the loudest ban
 TINY = 1e-20
 DEFAULT = "combined"
 ASPECTS = (20.0, 200.0, 12.0, 30.0)  # of level and cepstrum (dB), centroid (semitones), flatness (dB): as much as one
-SAME = (5.5, 45.0, 3.0, 2.5)  # so far apart, or less, are the same notes in two recordings, three times of four
+SAME_NOTES = (5.5, 45.0, 3.0, 2.5)  # so far apart, or less, are the same notes in two recordings, three times of four
 RUMBLE = 60.0  # Hz below which centroid and flatness take no account of anything
 LIMIT, BEYOND = 0.8, 4.0  # of the nearest single note's differences; how many times more they count beyond that
 GROUP = 12  # bands of a third of an octave, in `partials`
@@ -57,7 +57,7 @@ class Distance:
         if self.aspects is None:
             return self
         apart = torch.cat([self.aspects(target, part) for part in singles])
-        same = (torch.tensor(SAME) / torch.tensor(ASPECTS)).to(apart.device)
+        same = (torch.tensor(SAME_NOTES) / torch.tensor(ASPECTS)).to(apart.device)
         limit = torch.maximum(LIMIT * apart[apart[:, 0].argmin()], same)
         return replace(self, compare=partial(self.compare, limit=limit))
 
@@ -163,7 +163,7 @@ def first_second(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> t
     their centroids and their flatnesses are.
     """
     target, sounds = (x[..., 0, bands:] for x in (target, sounds))
-    hertz, width, basis = (x.to(target.device) for x in _scale(target.shape[-1]))
+    hertz, width, basis = (x.to(target.device) for x in _mel_bands(target.shape[-1]))
     tops = [x.amax(-1, keepdim=True).clamp(min=TINY) for x in (target, sounds)]
     target, sounds = (x / top for x, top in zip((target, sounds), tops, strict=True))
     levels, others = (x.clamp(min=DEEP).log10().mul(10) for x in (target, sounds))
@@ -177,7 +177,7 @@ def first_second(target: torch.Tensor, sounds: torch.Tensor, *, bands: int) -> t
 
 
 @lru_cache
-def _scale(bands: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _mel_bands(bands: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the middle and the width of mel bands (or of averages of some) in Hz, and the basis of their cepstrum."""
     edges = torch.from_numpy(librosa.mel_frequencies(_MEL.count + 2, fmin=0, fmax=SAMPLE_RATE / 2)).float()
     width = (edges[2:] - edges[:-2]) * (edges[1:-1] > RUMBLE)

@@ -130,7 +130,7 @@ class Bank:
             middle, class_of = float(library.table["peak"].median()), classes.match(library).tolist()
             tuned = [
                 -tuning(library.sound(note).numpy(), row.midi, library.sample_rate) if row.midi >= A0 else 0.0
-                for note, row in enumerate(library.table.itertuples())
+                for note, row in enumerate(progress(list(library.table.itertuples()), desc="tuning"))
             ]
             for version in range(changes.versions):
                 for note, row in enumerate(library.table.itertuples()):
