@@ -21,9 +21,9 @@ FLOOR, DEEP = 1e-6, 1e-8  # of decibel distances: −60 dB below the loudest ban
 TINY = 1e-20
 DEFAULT = "combined"
 ASPECTS = (20.0, 200.0, 12.0, 30.0)  # of level and cepstrum (dB), centroid (semitones), flatness (dB): as much as one
-SAME_NOTES = (5.5, 45.0, 3.0, 2.5)  # so far apart, or less, are the same notes in two recordings, three times of four
+SAME_NOTES = (5.75, 51.0, 4.8, 4.1)  # so far apart, or less, are the same notes in two recordings, nine times of ten
 RUMBLE = 60.0  # Hz below which centroid and flatness take no account of anything
-LIMIT, BEYOND = 0.8, 4.0  # of the nearest single note's differences; how many times more they count beyond that
+LIMIT, BEYOND = 0.8, 4.0  # of the nearest single note's differences; what each counts that is far beyond that
 GROUP = 12  # bands of a third of an octave, in `partials`
 NEAR = 2  # so many groups to each side are what a band stands out from
 
@@ -190,16 +190,18 @@ def combined(
     target: torch.Tensor, sounds: torch.Tensor, *, bands: int, group: int = GROUP,
     limit: float | torch.Tensor = math.inf,
 ) -> torch.Tensor:  # fmt: skip
-    """Return partials + (loudness + level) / 2 of views of `partials_and_colour`; the first `bands` are fine ones.
+    """Return partials × (1 + beyond) + (loudness + level) / 2; the first `bands` of the views are the fine ones.
 
     partials: the angle between what stands out of the fine bands. loudness: the angle between the fourth roots of the
-    mel bands' energies. level: the first of `first_second`. All four of these count four times more beyond the limit.
+    mel bands' energies. level: the first of `first_second`. beyond: the sum of BEYOND × 2x / (1 + 2x), x being by how
+    much each of `first_second` is beyond the limit; as a factor it weighs little where the partials are the target's.
     """
     (fine, colour), (fines, colours) = (x.tensor_split((bands,), -1) for x in (target, sounds))
     loudness = angle(*(relief(x, group=1, roots=2, around=False) for x in (colour, colours)))
     apart = first_second(target, sounds, bands=bands)
-    beyond = (apart - limit).clamp(min=0).sum(-1)
-    return partials(fine, fines, group=group) + (loudness + apart[..., 0]) / 2 + BEYOND * beyond
+    beyond = 2 * (apart - limit).clamp(min=0)
+    factor = 1 + BEYOND * (beyond / (1 + beyond)).sum(-1)
+    return partials(fine, fines, group=group) * factor + (loudness + apart[..., 0]) / 2
 
 
 _EXCESS, _MISSING = partial(asymmetric, missing=0.5, excess=10.0), partial(asymmetric, missing=10.0, excess=0.5)

@@ -82,7 +82,7 @@ def orchestrate(
         Of arrays and tensors, in Hz.
     distance : str
         What is minimised, one of `DISTANCES`. With the default, levels of a single sound's first second that differ
-        nearly as much as the best single note's, or more, count five times.
+        nearly as much as the best single note's, or more, count more.
     recognizer : Recognizer, path or name, optional
         A network whose answer is a prior: notes cost less, the likelier they sound in the target. Default: none.
     solutions : int

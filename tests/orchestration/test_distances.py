@@ -183,18 +183,21 @@ def slow_aspects(target, sound):
     ])  # fmt: skip
 
 
-def test_what_differs_as_much_as_from_single_notes_counts_four_times_more(sounds):
+def test_what_differs_as_much_as_from_single_notes_counts_more(sounds):
     measure = DISTANCES["combined"]
     samples = max(map(len, sounds))
     energies = [measure.energy(torch.from_numpy(np.resize(x, samples)).float()[None], samples / RATE) for x in sounds]
     target, *others = (measure.view(energy) for energy in energies)
     bands = [energy[0, :6, -128:].sum(0).double().numpy() for energy in energies]  # of mel, over the first second
     apart = np.stack([slow_aspects(bands[0], other) for other in bands[1:]])
-    limit = np.maximum(0.8 * apart[apart[:, 0].argmin()], np.array([5.5, 45, 3, 2.5]) / [20, 200, 12, 30])
+    limit = np.maximum(0.8 * apart[apart[:, 0].argmin()], np.array([5.75, 51, 4.8, 4.1]) / [20, 200, 12, 30])
     limited = measure.limited(target[0], others)
     for other, one in zip(others, apart, strict=True):
         plain, more = (float(each.compare(target[0], other)[0]) for each in (measure, limited))
-        assert more - plain == pytest.approx(4 * np.clip(one - limit, 0, None).sum(), rel=1e-3)
+        beyond = 2 * np.clip(one - limit, 0, None)
+        of_partials = float(partials(target[0, :, :-128], other[0, :, :-128]))
+        assert more - plain == pytest.approx(of_partials * 4 * (beyond / (1 + beyond)).sum(), rel=1e-3)
+        assert 0 < of_partials < 1
     nearer = 0.9 * target + 0.1 * others[0]
     assert float(limited.compare(target[0], nearer)[0]) == float(measure.compare(target[0], nearer)[0])
     assert DISTANCES["partials"].limited(target[0], others) is DISTANCES["partials"]
