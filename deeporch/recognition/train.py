@@ -210,7 +210,7 @@ def _train_on_one(options: argparse.Namespace) -> Trained:
     scores = _score(model, history, tests, results, options)
     if options.figures:
         print(f"written: {results.save(ROOT / 'figures')}")
-    about = _about(options, EPOCH * history.epochs, history.seconds, device)
+    about = _about(options, round(EPOCH * history.epochs), history.seconds, device)
     card = {
         "data": {"library": notes.name, "notes": len(pools.train), "split": pools.report},
         "training": about | ({"before": before.get("training", {})} if start else {}), "scores": scores,
@@ -244,7 +244,7 @@ def _train_on_many(options: argparse.Namespace) -> Trained:
     device = describe_device(pick_device(options.device))
     card = {
         "data": {"libraries": list(used), "notes": sum(map(len, used.values()))},
-        "training": _about(options, len(mixtures) * history.epochs, history.seconds, device),
+        "training": _about(options, round(len(mixtures) * history.epochs), history.seconds, device),
         "history": json.loads(history.table.round(4).to_json(orient="records")),
     }  # fmt: skip
     unseen = [libraries[label] for label in options.leave_out]
@@ -281,7 +281,7 @@ def _score(
             scores = evaluate(model, mixtures, device=options.device)
             results.add(
                 scores, mixtures, setting="pitchnet", model="pitchnet", split=name, seed=options.seed, history=history,
-                train_mixtures=EPOCH * history.epochs, curves=(name, scores.n) == ("recording", 5),
+                train_mixtures=round(EPOCH * history.epochs), curves=(name, scores.n) == ("recording", 5),
             )  # fmt: skip
             row = {"split": name, "n": scores.n, "top_n_recall": scores.top_n_recall, "exact_match": scores.exact_match}
             rows.append(row)

@@ -206,8 +206,8 @@ class _Fit:
                     told, seen = now, min(step * self.training.batch_size, size)
                     if self._tell(epoch, seen, size, self.ranks.sum(total).tolist(), now - began, bar):
                         break
-        (loss, right, notes), rate = self.ranks.sum(total).tolist(), size / (time.perf_counter() - began)
-        return {"train_loss": loss / size, "train_recall": right / notes, RATE: rate}
+        (loss, right, notes), rate = self.ranks.sum(total).tolist(), seen / (time.perf_counter() - began)
+        return {"train_loss": loss / seen, "train_recall": right / notes, RATE: rate, "share": seen / size}
 
     def _learn_in_parts(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Learn from this process's share of a batch, as `_learn_batch`, in as many parts as memory asks for."""
@@ -256,6 +256,9 @@ class _Fit:
     def _spent(self) -> float:
         return self.ranks.agree(self.before + time.perf_counter() - self.started)
 
+    def _is_over(self) -> bool:
+        return self.training.time_limit is not None and self._spent() >= self.training.time_limit
+
     def _set_lr(self, done: float) -> None:
         lr = self.training.lr * min(1.0, self.steps / max(1, self.training.warm_up))
         if self.training.schedule == "cosine":
@@ -276,6 +279,8 @@ class _Fit:
         bar.set_postfix_str(f"{seen}/{size} loss {loss:.3f} recall {recall:.1%} {rate:,.0f} mixtures/s", False)
         self.curves.write((epoch - 1) * size + seen, {"loss/train": loss, "recall/train": recall})
         bar.refresh() if not bar.disable and bar.mininterval < 1 else bar.update(0)
+        if self._is_over():
+            return True
         if self.callback is None:
             return False
         state = {"epoch": epoch, "epochs": self.training.epochs, "seen": seen, "size": size, "loss": loss}
@@ -315,7 +320,7 @@ class _Fit:
                     checkpoints.save_checkpoint(self.folder / "best", self.model, card=self._card())
         if self.training.patience is not None and self.worse >= self.training.patience:
             self.stopped = f"no better validation loss for {self.worse} validations"
-        if self.training.time_limit is not None and row["seconds"] >= self.training.time_limit:
+        if self._is_over():
             self.stopped = f"time limit of {self.training.time_limit:g} s"
 
     def _card(self) -> dict:

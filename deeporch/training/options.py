@@ -68,7 +68,7 @@ class History:
     """What happened in training: a row an epoch, and how long it took.
 
     `table` has epoch, train_loss, train_recall, valid_loss, valid_recall, valid_exact (NaN where not validated),
-    seconds (training so far), mixtures_per_second.
+    seconds (training so far), mixtures_per_second, share (of the epoch's mixtures: 1, less where the time limit ended it).
     """
 
     table: pd.DataFrame
@@ -81,9 +81,10 @@ class History:
         return float(self.table["seconds"].iloc[-1]) if len(self.table) else 0.0
 
     @property
-    def epochs(self) -> int:
-        """Epochs that were trained."""
-        return len(self.table)
+    def epochs(self) -> float:
+        """Epochs that were trained; of one that the time limit ended, the share that was."""
+        epochs = self.table["share"].fillna(1).sum() if "share" in self.table else len(self.table)
+        return int(epochs) if epochs == int(epochs) else round(float(epochs), 2)
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table atomically."""

@@ -17,7 +17,7 @@ from deeporch.mixtures.sampling import chance_recall
 from deeporch.models.build import build
 from deeporch.models.checkpoints import load_checkpoint, read_card, read_tensors
 from deeporch.notes.library import NoteLibrary
-from deeporch.training.loop import History, Training, fit
+from deeporch.training.loop import History, Training, _Fit, fit
 from deeporch.training.losses import add_l1, compute_loss, split_weights
 from deeporch.training.prediction import evaluate
 from deeporch.util.environment import pick_device
@@ -426,6 +426,23 @@ def test_time_limit(classes, train, tmp_path):
     assert (again.epochs, again.stopped) == (history.epochs, history.stopped), "its time is up"
     longer = fit(network(classes), train, epochs=500, time_limit=history.seconds + 0.1, folder=tmp_path, device="cpu")
     assert longer.epochs > history.epochs
+
+
+def test_time_limit_ends_an_epoch(classes, train, monkeypatch):
+    """It does not wait for the epoch's end, at a learning rate of zero; what was trained of the epoch counts."""
+    steps = []
+
+    def slow(self, x, target, learn=_Fit._learn_batch):
+        steps.append(len(x))
+        time.sleep(0.3)
+        return learn(self, x, target)
+
+    monkeypatch.setattr(_Fit, "_learn_batch", slow)
+    history = fit(network(classes), train, epochs=2, batch_size=8, time_limit=0.5, device="cpu")
+    assert 2 <= len(steps) < len(train) // 8
+    assert history.table["share"].tolist() == [sum(steps) / 64], "of 65 mixtures a lone last one is not learned"
+    assert history.epochs == round(sum(steps) / 64, 2) < 1
+    assert history.stopped == "time limit of 0.5 s"
 
 
 def test_callback(classes, train):
