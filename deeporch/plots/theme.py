@@ -16,11 +16,10 @@ from ..notes.instruments import FAMILY_COLOURS as FAMILY_COLOURS
 from ..results import ROOT
 from ..util.files import atomic_path
 
-# Okabe and Ito's palette: eight colours that colour-blind readers tell apart
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#777777",
+# Okabe and Ito's palette without its yellow: colours that colour-blind readers tell apart
+COLOURS = BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#777777",
 )  # fmt: skip
-COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY)
 SPLIT_COLOURS = {"mixture": BLUE, "recording": ORANGE, "file": GREEN}
 SPLIT_NAMES = {"mixture": "seen recordings", "recording": "unseen recordings", "file": "seen, one class per file"}
 _STYLE = {

@@ -256,9 +256,6 @@ class _Fit:
     def _spent(self) -> float:
         return self.ranks.agree(self.before + time.perf_counter() - self.started)
 
-    def _is_over(self) -> bool:
-        return self.training.time_limit is not None and self._spent() >= self.training.time_limit
-
     def _set_lr(self, done: float) -> None:
         lr = self.training.lr * min(1.0, self.steps / max(1, self.training.warm_up))
         if self.training.schedule == "cosine":
@@ -279,8 +276,8 @@ class _Fit:
         bar.set_postfix_str(f"{seen}/{size} loss {loss:.3f} recall {recall:.1%} {rate:,.0f} mixtures/s", False)
         self.curves.write((epoch - 1) * size + seen, {"loss/train": loss, "recall/train": recall})
         bar.refresh() if not bar.disable and bar.mininterval < 1 else bar.update(0)
-        if self._is_over():
-            return True
+        if self.training.time_limit is not None and self._spent() >= self.training.time_limit:
+            return True  # the learning rate is zero by now
         if self.callback is None:
             return False
         state = {"epoch": epoch, "epochs": self.training.epochs, "seen": seen, "size": size, "loss": loss}
@@ -320,7 +317,7 @@ class _Fit:
                     checkpoints.save_checkpoint(self.folder / "best", self.model, card=self._card())
         if self.training.patience is not None and self.worse >= self.training.patience:
             self.stopped = f"no better validation loss for {self.worse} validations"
-        if self._is_over():
+        if self.training.time_limit is not None and row["seconds"] >= self.training.time_limit:
             self.stopped = f"time limit of {self.training.time_limit:g} s"
 
     def _card(self) -> dict:

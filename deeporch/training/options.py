@@ -68,7 +68,7 @@ class History:
     """What happened in training: a row an epoch, and how long it took.
 
     `table` has epoch, train_loss, train_recall, valid_loss, valid_recall, valid_exact (NaN where not validated),
-    seconds (training so far), mixtures_per_second, share (of the epoch's mixtures: 1, less where the time limit ended it).
+    seconds (training so far), mixtures_per_second, share (of the mixtures: 1, less if the time limit ended the epoch).
     """
 
     table: pd.DataFrame
