@@ -133,9 +133,21 @@ def test_nothing_is_overwritten_and_options_come_back(home, stub, capsys):
     options.write_text("max_note = 4")
     assert cli.main(["orchestrate", "-c", str(options)]) == 2
     assert "did you mean 'max_notes'" in capsys.readouterr().err
-    options.write_text("seed = 'x'")
-    assert cli.main(["orchestrate", "-c", str(options)]) == 2
-    assert "seed in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seed = 'x'", "seed = true", "seed = 1.5", "orchestra = 3", "orchestra = ['Fl', 'Ob']", "retune = 'yes'",
+        "fixed = 'Vc C2'", "fixed = [3]", "pitch_range = ['C2']", "pitch_range = 'C2 C6'", "begin = '1.2'",
+        "target = 1", "room = nan", "output = ''\nlibrary = {}", "help = true", "config = 'other.toml'",
+    ],
+)  # fmt: skip
+def test_an_option_of_another_type_in_a_file_is_one_sentence(home, line, capsys):
+    (home / "wrong.toml").write_text(line)
+    assert cli.main(["orchestrate", "bell & <b>.wav", "-c", str(home / "wrong.toml")]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert line.split("=")[0].strip().replace("output", "library") in said
 
 
 def test_part_of_a_file_and_a_fixed_note_before_the_target(home, stub):

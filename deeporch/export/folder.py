@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -22,8 +23,6 @@ from .staves import desk, technique_words
 from .wav import PEAK, stage, write_wav
 
 if TYPE_CHECKING:
-    import argparse
-
     from ..notes.library import NoteLibrary
     from ..orchestration.solution import Solution
 
@@ -171,12 +170,16 @@ def read_options(parser: argparse.ArgumentParser, path: str) -> None:
         values = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path!r} is no file of options ({error}).") from None
-    known = {action.dest: action for action in parser._actions}
+    known = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
     for name, value in values.items():
         check_choice(name, known, f"option in {path!r}:")
-        wanted = known[name].type or (bool if known[name].const is True else None)
-        if wanted and not isinstance(value, (int, float) if wanted is float else wanted):
+        several = known[name].nargs == 2 or isinstance(known[name], argparse._AppendAction)
+        wanted = known[name].type or (bool if known[name].const is True else list if several else str)
+        found = float if wanted is float and type(value) is int else type(value)
+        if found is not wanted or (several and not all(isinstance(each, str) for each in value)):
             raise ValueError(f"{name} in {path!r} is of type {wanted.__name__}, but is {value!r}.")
+        if known[name].nargs == 2 and len(value) != 2:
+            raise ValueError(f"{name} in {path!r} has two values, but is {value!r}.")
     parser.set_defaults(**values)
 
 

@@ -31,7 +31,7 @@ def from_json(path: str | Path, notes: NoteLibrary) -> Solution:
     """Read a solution that `to_json` wrote."""
     path = _existing(path)
     try:
-        card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_finite, parse_float=_finite)
+        card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite)
         rows = [SolutionNote(**_cast(row)) for row in card["notes"]]
         distance = float("nan") if card["distance"] is None else float(card["distance"])
         loudness = None if card.get("loudness") is None else float(card["loudness"])
@@ -46,14 +46,11 @@ def from_json(path: str | Path, notes: NoteLibrary) -> Solution:
     return Solution(tuple(rows), *rest)
 
 
-def _not_finite(word: str) -> float:
-    raise ValueError(f"{word} is no number of a solution")
-
-
 def _finite(word: str) -> float:
-    """Return a number that is not too large to be one."""
-    number = float(word)
-    return number if math.isfinite(number) else _not_finite(word)
+    """Return a number that is neither too large to be one nor none."""
+    if math.isfinite(number := float(word)):
+        return number
+    raise ValueError(f"{word} is no number of a solution")
 
 
 def _cast(row: dict[str, Any]) -> dict[str, Any]:
