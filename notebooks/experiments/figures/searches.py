@@ -44,10 +44,10 @@ def method_map(ax: Axes, table: pd.DataFrame) -> None:
 def budget_lines(ax: Axes, table: pd.DataFrame) -> None:
     """Draw the mean distance against the seconds that a search may take, a line a method."""
     means = table.groupby(["setting", "seconds"], sort=False)["value"].mean()
-    for (name, part), colour in zip(means.groupby(level=0, sort=False), (ORANGE, BLUE), strict=False):
+    for (name, part), colour, above in zip(means.groupby(level=0, sort=False), (ORANGE, BLUE), (6, -13), strict=False):
         part = part.droplevel(0).sort_index()
         ax.plot(part.index, part, marker="o", color=colour, label=name)
-        ax.annotate(f"{part.iloc[-1]:.3f}", (part.index[-1], part.iloc[-1]), xytext=(0, 6), ha="center",
+        ax.annotate(f"{part.iloc[-1]:.3f}", (part.index[-1], part.iloc[-1]), xytext=(0, above), ha="center",
                     textcoords="offset points", fontsize=8)  # fmt: skip
     ax.set(xscale="log", xlabel="seconds allowed", ylabel="mean distance")
     _plain_ticks(ax.xaxis, sorted(table["seconds"].unique()))
