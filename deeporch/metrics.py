@@ -63,7 +63,7 @@ def per_instrument(logits: torch.Tensor, targets: torch.Tensor, classes: Classes
     counts = {"right": right.tolist(), "occurring": occurring.tolist()}
     table = pd.DataFrame({"instrument": classes.table["instrument"], **counts})
     table = table.groupby("instrument", sort=False).sum()
-    table["accuracy"] = table["right"] / table["occurring"].where(table["occurring"] > 0)
+    table["accuracy"] = table["right"] / table["occurring"]  # NaN where none occurs
     return table
 
 
@@ -85,7 +85,7 @@ def mistakes(logits: torch.Tensor, targets: torch.Tensor, classes: Classes) -> p
     """Return what was predicted instead of each missed note.
 
     A mixture's top-N prediction has as many wrong classes as it misses notes. They are paired so that pitch classes
-    agree best, then octaves, then instruments (an optimal assignment): an octave error is paired as one.
+    agree best, then instruments, then octaves (an optimal assignment): an octave error is paired as one.
 
     Returns
     -------
@@ -147,7 +147,7 @@ class Scores:
     exact_match: float  # share of mixtures with all N notes right (N/N accuracy), 0 to 1
     k_of_n: list[float]  # shares of mixtures with exactly k right, k = 0 … N
     per_instrument: pd.DataFrame = field(repr=False)  # right, occurring, accuracy
-    seconds: float = 0.0  # wall time of the evaluation
+    seconds: float  # wall time of the evaluation
 
     @property
     def macro_recall(self) -> float:

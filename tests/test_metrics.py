@@ -92,6 +92,17 @@ def test_perfect_and_hopeless(classes):
     perfect, hopeless = score(targets, targets, classes), score(-targets, targets, classes)
     assert (perfect.top_n_recall, perfect.exact_match, perfect.k_of_n) == (1, 1, [0, 0, 0, 0, 1])
     assert (hopeless.top_n_recall, hopeless.exact_match, hopeless.k_of_n) == (0, 0, [1, 0, 0, 0, 0])
+    assert perfect.seconds == 0
+    assert "accuracy" not in repr(perfect), "a table in a line cannot be read"
+
+
+def test_one_mixture_one_note_each_and_instruments_in_the_classes_order():
+    classes = SimpleNamespace(table=pd.DataFrame({"instrument": ["Vn", "Fl", "Ob"]}))
+    scores = score(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([[1.0, 1.0, 0.0]]), classes)
+    assert (scores.n, scores.size, scores.k_of_n) == (2, 1, [0, 1, 0])
+    accuracy = scores.per_instrument["accuracy"]
+    assert accuracy.index.tolist() == ["Vn", "Fl", "Ob"]
+    assert accuracy.tolist() == pytest.approx([1, 0, math.nan], nan_ok=True)
 
 
 def test_an_instrument_that_never_occurs(classes):
@@ -118,7 +129,7 @@ def test_the_studys_form_of_k_of_n():
 
 
 def pairing_cost(true, heard):
-    """Pitch classes weigh most, then octaves, then instruments."""
+    """Pitch classes weigh most, then instruments, then octaves."""
     interval = heard["midi"] - true["midi"]
     fold = min(interval % 12, -interval % 12)
     return 2 * fold + 0.1 * abs(interval) / 12 + (heard["instrument"] != true["instrument"])
@@ -152,6 +163,15 @@ def test_mistakes_are_paired_at_the_least_cost(classes):
     assert mistakes(targets, targets, classes).empty
 
 
+def test_an_octave_error_is_paired_as_one():
+    table = pd.DataFrame({"instrument": ["Fl", "Ob", "Ob", "Fl"], "midi": [60, 72, 60, 72]})
+    targets, logits = torch.tensor([[1.0, 1.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    found = mistakes(logits, targets, SimpleNamespace(table=table))
+    assert found[["true", "predicted", "interval"]].to_numpy().tolist() == [[0, 3, 12], [1, 2, -12]]
+    counts = confusion(found, ["Vn", "Ob", "Fl"])
+    assert counts.to_numpy().tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 1]], "what never occurs is 0"
+
+
 def test_recall_by_doubling_against_a_loop():
     logits, targets = case(5, size=60, seed=3)
     midi = [48 + c % 36 for c in range(72)]  # two instruments, three octaves
@@ -182,10 +202,10 @@ def test_families_that_are_mistaken_for_one_another():
 
 def test_kinds_of_error():
     cases = [("Fl", "Ob", 0), ("Fl", "Fl", -12), ("Fl", "Ob", 24), ("Fl", "Fl", 1), ("Fl", "Fl", -7), ("Fl", "Ob", 2),
-             ("Fl", "Ob", -1), ("Vn", "Vn", -1), ("Ob", "Ob", 1), ("Ob", "Ob", 0)]  # fmt: skip
+             ("Fl", "Ob", -1), ("Vn", "Vn", -1), ("Ob", "Ob", 1), ("Ob", "Ob", 0), ("Fl", "Fl", 2)]  # fmt: skip
     table = pd.DataFrame(cases, columns=["true_instrument", "predicted_instrument", "interval"])
-    expected = dict(zip(KINDS_OF_ERROR, (1, 1, 1, 3, 2, 2), strict=True))
-    assert kinds_of_error(table) == {name: count / 10 for name, count in expected.items()}
+    expected = dict(zip(KINDS_OF_ERROR, (1, 1, 1, 3, 3, 2), strict=True))
+    assert kinds_of_error(table) == {name: count / 11 for name, count in expected.items()}
     assert kinds_of_error(table[:0]) == dict.fromkeys(KINDS_OF_ERROR, 0.0)
 
 
@@ -201,6 +221,8 @@ def test_reliability_has_fifteen_bins_from_zero_to_one():
     assert found["count"].tolist() == [2, 1, 1]
     assert found["probability"] == pytest.approx([0.0375, 0.10, 1.0])
     assert found["share"].tolist() == [0.5, 1, 1]
+    top = reliability(torch.tensor([[0.92, 0.95, 1.0]]), torch.ones(1, 3))  # one below 14/15, and the last bin's two
+    assert top["count"].tolist() == [1, 2]
 
 
 def test_one_sentence_for_each_mistake():

@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from deeporch.models.build import build
 from deeporch.models.checkpoints import read_card
 from deeporch.notes.library import NoteLibrary
 from deeporch.training import launch, parallel
-from deeporch.training.loop import fit
+from deeporch.training.loop import _Fit, fit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -145,6 +146,16 @@ def test_a_batch_that_does_not_fit_is_learned_in_parts(monkeypatch, capsys):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
     notices = re.findall(r"Memory is full: batches of 6 are learned in (\d) parts", capsys.readouterr().err)
     assert notices == ["2", "4"]
+
+
+def test_one_of_several_processes_does_not_learn_in_parts_on_its_own():
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    one = SimpleNamespace(ranks=SimpleNamespace(size=2), parts=1, batch_size=8, _learn_batch=full)
+    with pytest.raises(torch.OutOfMemoryError):
+        _Fit._learn_in_parts(one, torch.zeros(4, 1), torch.zeros(4, 1))
+    assert one.parts == 1
 
 
 def load(folder):
