@@ -19,7 +19,7 @@ from deeporch.models.build import build
 from deeporch.models.checkpoints import read_card
 from deeporch.notes.library import NoteLibrary
 from deeporch.training import launch, parallel
-from deeporch.training.loop import _Fit, fit
+from deeporch.training.loop import Training, _Fit, fit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -156,6 +156,16 @@ def test_one_of_several_processes_does_not_learn_in_parts_on_its_own():
     with pytest.raises(torch.OutOfMemoryError):
         _Fit._learn_in_parts(one, torch.zeros(4, 1), torch.zeros(4, 1))
     assert one.parts == 1
+
+
+@pytest.mark.parametrize(("processes", "amp"), [(1, True), (2, False)])
+def test_several_processes_on_cpus_compute_in_full_precision(monkeypatch, processes, amp):
+    """The fused conv stages of bfloat16 know one process's batch-norm only."""
+    model, mixtures, _ = make()
+    ranks = SimpleNamespace(size=processes, rank=0, device=torch.device("cpu"), wrap=lambda network: network)
+    monkeypatch.setattr("deeporch.training.loop.Ranks", lambda device: ranks)
+    monkeypatch.setattr(model, "gains_by_bfloat16", lambda device: True)
+    assert _Fit(model, mixtures, None, Training(), None, None, None, None, {}).amp == amp
 
 
 def load(folder):
