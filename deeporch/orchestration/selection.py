@@ -33,8 +33,7 @@ def choose(
     states: Sequence[SearchState], spans: Sequence[Segment], *, count: int, diversity: float, continuity: float
 ) -> list[list[SolutionNote]]:
     """Return the notes of solutions that deserve to be rendered: the best, and good ones unlike those before them."""
-    if len(states) > 1:
-        _pass_on(states)
+    _pass_on(states)
     ranked = [state.ranked()[:DEEP] for state in states]
     costs = [np.array([score for score, _ in each]) for each in ranked]
     plays = [torch.stack([assignment for _, assignment in each]) for each in ranked]
