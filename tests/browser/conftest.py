@@ -128,7 +128,11 @@ class Lab:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(20)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:  # on a busy machine its kernels take long to end
+            self.process.kill()
+            self.process.wait()
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}/{path}?token={self.token}"

@@ -124,7 +124,7 @@ def test_several_libraries_are_trained_on_and_one_that_was_left_out_calibrates(
     assert recognizer.parts == card["parts"]
     assert set(recognizer.parts) == {"pitch", "instrument"}
     assert recognizer.calibration.to_dict() == card["calibration"]
-    assert len(card["history"]) * 256 == card["training"]["mixtures"]
+    assert (len(card["history"]) - 1) * 256 < card["training"]["mixtures"] <= len(card["history"]) * 256
     assert (tmp_path / "last.safetensors").is_file()
     assert cli.main([*command, "--start", str(path)]) == 0, "its time is up: it is calibrated again"
     assert json.loads(path.with_suffix(".json").read_text())["training"]["mixtures"] == card["training"]["mixtures"]
