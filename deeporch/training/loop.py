@@ -277,7 +277,7 @@ class _Fit:
         self.curves.write((epoch - 1) * size + seen, {"loss/train": loss, "recall/train": recall})
         bar.refresh() if not bar.disable and bar.mininterval < 1 else bar.update(0)
         if self.training.time_limit is not None and self._spent() >= self.training.time_limit:
-            return True  # the learning rate is zero by now
+            return True  # a cosine has brought the learning rate to zero by now
         if self.callback is None:
             return False
         state = {"epoch": epoch, "epochs": self.training.epochs, "seen": seen, "size": size, "loss": loss}
