@@ -81,8 +81,8 @@ def orchestrate(
     sample_rate : int, optional
         Of arrays and tensors, in Hz.
     distance : str
-        What is minimised, one of `DISTANCES`. With the default, levels of a single sound's first second that differ
-        nearly as much as the best single note's, or more, count more.
+        What is minimised, one of `DISTANCES`. With the default, a chord's first second whose level, cepstrum,
+        centroid or flatness differs nearly as much as the nearest single note's, or more, counts more.
     recognizer : Recognizer, path or name, optional
         A network whose answer is a prior: notes cost less, the likelier they sound in the target. Default: none.
     solutions : int

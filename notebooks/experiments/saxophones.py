@@ -15,6 +15,7 @@ import soundfile
 from deeporch.notes.instruments import midi_to_pitch
 from deeporch.notes.sources import sf3
 from deeporch.notes.sources.soundfont import render
+from deeporch.util.files import draft_folder
 from deeporch.util.progress import progress
 
 SAXOPHONES = {64: range(56, 82), 66: range(49, 77), 67: range(49, 70)}  # General MIDI program: MIDI numbers
@@ -23,12 +24,14 @@ SECONDS = 2.0
 
 
 def main() -> None:
-    """Render and write; what a SoundFont lacks is left out."""
+    """Render and write, as one step at the end; silent notes are left out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("soundfonts", nargs="+", type=Path, help="General MIDI SoundFonts")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write, a new one")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    if options.out.exists():
+        parser.error(f"{str(options.out)!r} is there already: name a new folder.")
+    draft = draft_folder(options.out)
     for path in progress(options.soundfonts, desc="SoundFonts"):
         data = sf3.unpack(path.read_bytes())
         for program, pitches in SAXOPHONES.items():
@@ -37,7 +40,8 @@ def main() -> None:
                 peak = float(np.abs(note).max())
                 name = f"ASax-ord-{midi_to_pitch(midi)}-mf-{path.stem.replace('-', '_')}_{program}-N.flac"
                 if peak > 1e-3:
-                    soundfile.write(options.out / name, 0.5 * note[: round(SECONDS * rate)] / peak, rate)
+                    soundfile.write(draft / name, 0.5 * note[: round(SECONDS * rate)] / peak, rate)
+    draft.rename(options.out)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ class SearchProblem:
 
     @cached_property
     def limited(self) -> Distance:
-        """The distance, which grows faster where its level differs as much as the best single note's."""
+        """The distance, which grows faster where colour differs as much as the nearest single note's."""
         return self.measure.limited(self.wanted, self.each)
 
     @cached_property
